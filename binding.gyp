@@ -1,0 +1,47 @@
+{
+  "targets": [
+    {
+      "target_name": "rmapfs",
+      "sources": [
+        "native/addon.cc",
+        "native/args.cc",
+        "native/cache_flush.cc",
+        "native/errors.cc",
+        "native/fd_passing.cc",
+        "native/flock.cc",
+        "native/fuse_exchange.cc",
+        "native/mapping.cc",
+        "native/proc_status.cc",
+        "native/sigbus.cc",
+        "native/sigbus_delivery.cc",
+        "native/thread_wake.cc"
+      ],
+      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "_FILE_OFFSET_BITS=64"],
+      "cflags": ["-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"],
+      "cflags_cc!": ["-fno-exceptions", "-std=gnu++14", "-std=gnu++17", "-std=gnu++20"],
+      "cflags_cc": [
+        "-std=c++17",
+        "-isystem",
+        "<!(node -p \"require('path').relative('build', require('path').dirname(require.resolve('node-addon-api')))\")"
+      ],
+      "libraries": ["-pthread"]
+    },
+    {
+      "target_name": "rmapfs-exec",
+      "type": "executable",
+      "sources": [
+        "native/exec/clone.c",
+        "native/exec/fallocate.c",
+        "native/exec/fiemap.c",
+        "native/exec/file.c",
+        "native/exec/filter.c",
+        "native/exec/fsmap.c",
+        "native/exec/main.c",
+        "native/exec/supervise.c",
+        "native/exec/target.c"
+      ],
+      "cflags": ["-Wall", "-Wextra", "-Wpedantic"],
+      "cflags_c": ["-std=c11"]
+    }
+  ]
+}
