@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* FICLONE, FICLONERANGE, FIDEDUPERANGE: the checks have the order of fs/ioctl.c and fs/remap_range.c. */
+#define _GNU_SOURCE
+#include "exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../rmapfs.h"
+
+#define BLOCK 4096
+/* What one FIDEDUPERANGE does at most, as in the kernel. */
+#define DEDUPE_BYTES_MAX (1ULL << 30)
+
+/* A range of `from` that shall become one of `to`. */
+struct ranges {
+	const struct file *from;
+	const struct file *to;
+	uint64_t src_offset;
+	uint64_t dst_offset;
+	uint64_t length;
+};
+
+static bool is_negative(uint64_t value)
+{
+	return (value >> 63) != 0;
+}
+
+/* remap_verify_area() */
+static int check_area(uint64_t offset, uint64_t length)
+{
+	return is_negative(offset) || is_negative(length) || is_negative(offset + length) ? -EINVAL : 0;
+}
+
+/*
+ * generic_write_check_limits(): RLIMIT_FSIZE of the caller, which the daemon does not know. Ranges that are
+ * wrong in themselves are left to the daemon.
+ */
+static int check_limit(const struct target *target, const struct ranges *ranges)
+{
+	uint64_t size = (uint64_t)ranges->from->stat.st_size;
+	uint64_t length;
+	struct rlimit limit;
+
+	if (ranges->src_offset >= size || ranges->src_offset % BLOCK != 0 || ranges->dst_offset % BLOCK != 0)
+		return 0;
+	length = ranges->length == 0 ? size - ranges->src_offset : ranges->length;
+	if (length > size - ranges->src_offset)
+		return 0;
+	if (prlimit(target->tgid, RLIMIT_FSIZE, NULL, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return 0;
+	if (ranges->dst_offset >= limit.rlim_cur) {
+		(void)syscall(SYS_tgkill, target->tgid, target->tid, SIGXFSZ);
+		return -EFBIG;
+	}
+	return length > limit.rlim_cur - ranges->dst_offset ? -EINVAL : 0;
+}
+
+/* Dirty pages of both reach the daemon before it shares blocks; and the right to share those of `from`. */
+static int prepare(const struct file *from, const struct file *to, struct rmapfs_clone_token *token)
+{
+	if (fsync(from->fd) != 0 || fsync(to->fd) != 0)
+		return -errno;
+	return ioctl(from->fd, RMAPFS_IOC_CLONE_TOKEN, token) != 0 ? -errno : 0;
+}
+
+/* do_clone_file_range() */
+static int clone(const struct target *target, const struct ranges *ranges)
+{
+	const struct file *from = ranges->from, *to = ranges->to;
+	struct rmapfs_clone_token token;
+	struct rmapfs_clone request;
+	int error;
+
+	if (from->stat.st_dev != to->stat.st_dev)
+		return -EXDEV;
+	if (S_ISDIR(from->stat.st_mode) || S_ISDIR(to->stat.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(from->stat.st_mode) || !S_ISREG(to->stat.st_mode))
+		return -EINVAL;
+	if (!file_readable(from) || !file_writable(to) || (to->flags & O_APPEND) != 0)
+		return -EBADF;
+	error = check_area(ranges->src_offset, ranges->length);
+	if (error == 0)
+		error = check_area(ranges->dst_offset, ranges->length);
+	if (error == 0)
+		error = check_limit(target, ranges);
+	if (error == 0)
+		error = prepare(from, to, &token);
+	if (error != 0)
+		return error;
+	request = (struct rmapfs_clone){
+		.src_offset = clamp_offset(ranges->src_offset),
+		.dst_offset = clamp_offset(ranges->dst_offset),
+		.length = clamp_offset(ranges->length),
+	};
+	memcpy(request.token, token.token, sizeof(request.token));
+	if (ioctl(to->fd, RMAPFS_IOC_CLONE, &request) != 0)
+		error = -errno;
+	file_refresh(to);
+	return error;
+}
+
+static int clone_from(const struct target *target, const struct file *to, int source, struct ranges *ranges)
+{
+	struct file from;
+	int error = file_open(target, source, &from);
+
+	/* An O_PATH descriptor is none for the kernel either. */
+	if (error == 0 && (from.flags & O_PATH) != 0) {
+		file_close(&from);
+		error = -EBADF;
+	}
+	if (error != 0)
+		return error;
+	ranges->from = &from;
+	ranges->to = to;
+	error = clone(target, ranges);
+	file_close(&from);
+	return error;
+}
+
+int serve_clone(const struct target *target, const struct file *to, int source)
+{
+	struct ranges whole = { .length = 0 };
+
+	return clone_from(target, to, source, &whole);
+}
+
+int serve_clone_range(const struct target *target, const struct file *to, uint64_t argument)
+{
+	struct file_clone_range range;
+	struct ranges ranges;
+	int error = target_read(target, argument, &range, sizeof(range));
+
+	if (error != 0)
+		return error;
+	ranges = (struct ranges){
+		.src_offset = range.src_offset,
+		.dst_offset = range.dest_offset,
+		.length = range.src_length,
+	};
+	return clone_from(target, to, (int)range.src_fd, &ranges);
+}
+
+/*
+ * may_dedupe_file(): root, a descriptor open for writing, the owner, or who may write to the file. Answers
+ * the descriptor to do it by: the file's own, or one that is open for writing; or -EPERM.
+ */
+static int dedupe_descriptor(const struct target *target, const struct file *to)
+{
+	char path[64];
+	int fd;
+
+	if (file_writable(to) || target->fsuid == 0 || to->stat.st_uid == target->fsuid)
+		return to->fd;
+	if (!S_ISREG(to->stat.st_mode))
+		return -EPERM;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", to->fd);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -EPERM : fd;
+}
+
+/* The rest of vfs_dedupe_file_range_one(), through `fd`. */
+static int dedupe_by(int fd, const struct rmapfs_clone_token *token, const struct ranges *ranges)
+{
+	const struct file *to = ranges->to;
+	struct rmapfs_dedupe request = {
+		.src_offset = ranges->src_offset,
+		.dst_offset = clamp_offset(ranges->dst_offset),
+		.length = ranges->length,
+	};
+
+	if (to->stat.st_dev != ranges->from->stat.st_dev)
+		return -EXDEV;
+	if (S_ISDIR(to->stat.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(to->stat.st_mode))
+		return -EINVAL;
+	if (fsync(to->fd) != 0)
+		return -errno;
+	memcpy(request.token, token->token, sizeof(request.token));
+	return ioctl(fd, RMAPFS_IOC_DEDUPE, &request) != 0 ? -errno : request.status;
+}
+
+/* vfs_dedupe_file_range_one(). Returns the status: 0, FILE_DEDUPE_RANGE_DIFFERS or a negative errno. */
+static int dedupe_one(const struct target *target, const struct rmapfs_clone_token *token,
+		      const struct ranges *ranges)
+{
+	const struct file *to = ranges->to;
+	int status = check_area(ranges->dst_offset, ranges->length);
+	int fd;
+
+	if (status != 0)
+		return status;
+	fd = dedupe_descriptor(target, to);
+	if (fd < 0)
+		return fd;
+	status = dedupe_by(fd, token, ranges);
+	if (fd != to->fd)
+		close(fd);
+	return status;
+}
+
+static void dedupe_into(const struct target *target, const struct rmapfs_clone_token *token,
+			struct ranges *ranges, struct file_dedupe_range_info *info)
+{
+	struct file to;
+	int error = file_open(target, (int)info->dest_fd, &to);
+
+	if (error == 0 && (to.flags & O_PATH) != 0) {
+		file_close(&to);
+		error = -EBADF;
+	}
+	if (error != 0) {
+		info->status = error;
+		return;
+	}
+	ranges->to = &to;
+	ranges->dst_offset = info->dest_offset;
+	info->status = info->reserved != 0 ? -EINVAL : dedupe_one(target, token, ranges);
+	if (info->status == FILE_DEDUPE_RANGE_SAME)
+		info->bytes_deduped = ranges->length;
+	file_close(&to);
+}
+
+/* vfs_dedupe_file_range() up to its loop. */
+static int check_dedupe(const struct file *from, const struct file_dedupe_range *request)
+{
+	int error;
+
+	if (!file_readable(from))
+		return -EINVAL;
+	if (request->reserved1 != 0 || request->reserved2 != 0)
+		return -EINVAL;
+	if (S_ISDIR(from->stat.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(from->stat.st_mode))
+		return -EINVAL;
+	error = check_area(request->src_offset, request->src_length);
+	if (error != 0)
+		return error;
+	if (request->src_offset + request->src_length > (uint64_t)from->stat.st_size)
+		return -EINVAL;
+	return 0;
+}
+
+int serve_dedupe(const struct target *target, const struct file *from, uint64_t argument)
+{
+	/* The kernel takes a page at most (ENOMEM). */
+	union {
+		struct file_dedupe_range request;
+		char bytes[BLOCK];
+	} u;
+	struct rmapfs_clone_token token;
+	struct ranges ranges = { .from = from };
+	size_t size;
+	int error = target_read(target, argument, &u, sizeof(u.request));
+
+	if (error != 0)
+		return error;
+	size = sizeof(u.request) + u.request.dest_count * sizeof(u.request.info[0]);
+	if (size > sizeof(u))
+		return -ENOMEM;
+	error = target_read(target, argument, &u, size);
+	if (error != 0)
+		return error;
+	/* The target may have changed it between the two. */
+	if (sizeof(u.request) + u.request.dest_count * sizeof(u.request.info[0]) != size)
+		return -EINVAL;
+	error = check_dedupe(from, &u.request);
+	if (error == 0 && u.request.dest_count > 0)
+		error = prepare(from, from, &token);
+	if (error != 0)
+		return error;
+	ranges.src_offset = u.request.src_offset;
+	ranges.length = u.request.src_length < DEDUPE_BYTES_MAX ? u.request.src_length : DEDUPE_BYTES_MAX;
+	for (unsigned i = 0; i < u.request.dest_count; i++) {
+		u.request.info[i].bytes_deduped = 0;
+		u.request.info[i].status = FILE_DEDUPE_RANGE_SAME;
+	}
+	for (unsigned i = 0; i < u.request.dest_count && target_valid(target); i++)
+		dedupe_into(target, &token, &ranges, &u.request.info[i]);
+	return target_write(target, argument, &u, size);
+}

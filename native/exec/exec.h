@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rmapfs-exec: runs a command whose FICLONE, FICLONERANGE, FIDEDUPERANGE, FIEMAP, GETFSMAP and fallocate
+ * calls on a rmapfs mount are answered, although the kernel asks no FUSE filesystem for them. docs/EXEC.md.
+ *
+ * Three processes: the front (what the user started: waits, passes signals and the status on), its child the
+ * supervisor (answers the calls), and the supervisor's child, which becomes the command.
+ */
+#ifndef RMAPFS_EXEC_H
+#define RMAPFS_EXEC_H
+
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Exit statuses of our own failures: those of env(1) and of a shell. */
+#define STATUS_FAILED 125
+#define STATUS_NOT_EXECUTABLE 126
+#define STATUS_NOT_FOUND 127
+
+/* What a call is answered with beside 0 and negative errnos: the kernel shall go on with it. */
+#define LET_PASS INT_MIN
+
+/* Messages of the supervisor to the front. */
+struct report {
+	/* The last one: nobody is left to serve, so the supervisor ends at once. */
+	enum { REPORT_COMMAND, REPORT_STATUS, REPORT_LAST_STATUS } kind;
+	int value; /* the command's pid, or its status as wait(2) has it */
+};
+
+/*
+ * filter.c: puts the filter on this process. Returns the listener's descriptor (close-on-exec), or a negative
+ * errno: -EBUSY where a listener of somebody else is there already.
+ */
+int install_filter(void);
+
+/*
+ * supervise.c: starts the command, with the signal mask, and serves it and its descendants until they are
+ * gone. Tells `front` what happens to the command (struct report).
+ */
+_Noreturn void supervise(char **command, const sigset_t *mask, int front);
+
+/* A thread that waits in one of the calls. */
+struct target {
+	int listener;
+	uint64_t id;
+	pid_t tid;
+	pid_t tgid;
+	uid_t fsuid;
+	gid_t fsgid;
+	int pidfd;
+};
+
+/* target.c. All return 0 (or a descriptor) or a negative errno. */
+int target_open(struct target *target, int listener, uint64_t id, pid_t tid);
+void target_close(struct target *target);
+/* Whether the thread still waits: what was read from it before is its own. */
+bool target_valid(const struct target *target);
+/* A copy of the descriptor `number` of the target. */
+int target_fd(const struct target *target, int number);
+int target_read(const struct target *target, uint64_t address, void *into, size_t length);
+int target_write(const struct target *target, uint64_t address, const void *from, size_t length);
+
+/* A descriptor of the target, copied, and what it is. */
+struct file {
+	int fd;
+	int flags; /* of open(2) */
+	struct stat stat;
+};
+
+/* file.c */
+int file_open(const struct target *target, int number, struct file *file);
+void file_close(struct file *file);
+bool file_readable(const struct file *file);
+bool file_writable(const struct file *file);
+/* Whether it is a regular file or a directory of a rmapfs mount. Asks the mount. */
+bool file_on_rmapfs(const struct file *file);
+/* Makes the kernel ask for the attributes again: it does not know what the daemon changed. */
+void file_refresh(const struct file *file);
+/*
+ * The daemon takes offsets and lengths below 2^53. A larger one keeps its place within the block and becomes
+ * one that is beyond any file, so that the daemon finds the same error in the same order.
+ */
+uint64_t clamp_offset(uint64_t offset);
+
+/* The calls. `argument`: the record's address in the target. They answer 0, a negative errno or LET_PASS. */
+int serve_clone(const struct target *target, const struct file *to, int source);
+int serve_clone_range(const struct target *target, const struct file *to, uint64_t argument);
+int serve_dedupe(const struct target *target, const struct file *from, uint64_t argument);
+int serve_fiemap(const struct target *target, const struct file *file, uint64_t argument);
+int serve_fsmap(const struct target *target, const struct file *file, uint64_t argument);
+int serve_fallocate(const struct file *file, uint32_t mode, int64_t offset, int64_t length);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "../rmapfs.h"
+
+/* f_type of every FUSE filesystem. */
+#define FUSE_MAGIC 0x65735546
+/* The daemon counts in doubles. */
+#define OFFSET_MAX (1ULL << 53)
+
+int file_open(const struct target *target, int number, struct file *file)
+{
+	file->fd = target_fd(target, number);
+	if (file->fd < 0)
+		return file->fd;
+	file->flags = fcntl(file->fd, F_GETFL);
+	if (file->flags >= 0 && fstat(file->fd, &file->stat) == 0)
+		return 0;
+	file_close(file);
+	return -EBADF;
+}
+
+void file_close(struct file *file)
+{
+	close(file->fd);
+	file->fd = -1;
+}
+
+bool file_readable(const struct file *file)
+{
+	int mode = file->flags & O_ACCMODE;
+
+	return (file->flags & O_PATH) == 0 && (mode == O_RDONLY || mode == O_RDWR);
+}
+
+bool file_writable(const struct file *file)
+{
+	int mode = file->flags & O_ACCMODE;
+
+	return (file->flags & O_PATH) == 0 && (mode == O_WRONLY || mode == O_RDWR);
+}
+
+/*
+ * Device numbers of unmounted filesystems are used again, so nothing is remembered. The list of bad blocks is
+ * what anybody may ask of any file or directory; behind the end of the region it is empty.
+ */
+bool file_on_rmapfs(const struct file *file)
+{
+	struct rmapfs_badblocks probe = { .cursor = OFFSET_MAX - 1, .count = 1 };
+	struct statfs fs;
+
+	if ((file->flags & O_PATH) != 0 || !(S_ISREG(file->stat.st_mode) || S_ISDIR(file->stat.st_mode)))
+		return false;
+	if (fstatfs(file->fd, &fs) != 0 || fs.f_type != FUSE_MAGIC)
+		return false;
+	return ioctl(file->fd, RMAPFS_IOC_BADBLOCKS, &probe) == 0 && probe.count == 0 && probe.last == 1;
+}
+
+void file_refresh(const struct file *file)
+{
+	struct stat stat;
+
+	/* The daemon has answered; that the kernel could not ask it again is no failure of what was done. */
+	(void)fstat(file->fd, &stat);
+}
+
+uint64_t clamp_offset(uint64_t offset)
+{
+	return offset < OFFSET_MAX / 2 ? offset : OFFSET_MAX / 2 + offset % 4096;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* FS_IOC_GETFSMAP: ioctl_getfsmap(2), with the owner codes of XFS. */
+#define _GNU_SOURCE
+#include "exec.h"
+
+#include <errno.h>
+#include <linux/fsmap.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+
+#include "../rmapfs.h"
+
+/* Owners as XFS numbers them (xfs_fs.h). */
+#define OWNER_STATIC FMR_OWNER('X', 1)
+#define OWNER_TREES FMR_OWNER('X', 3)
+#define OWNER_INODE_TREE FMR_OWNER('X', 4)
+#define OWNER_REFCOUNT FMR_OWNER('X', 6)
+
+/* Ids of trees (docs/FORMAT.md). */
+#define TREE_INODE 1
+#define TREE_REFCOUNT 7
+
+/* Records that are written to the target at a time. */
+#define BATCH 64
+
+struct answer {
+	const struct target *target;
+	uint64_t records; /* address of the array */
+	uint32_t device;
+	uint32_t room;
+	uint32_t entries;
+	uint32_t written;
+	uint32_t batched;
+	struct fsmap batch[BATCH];
+};
+
+static int flush(struct answer *answer)
+{
+	uint64_t at = answer->records + (uint64_t)answer->written * sizeof(answer->batch[0]);
+	int error = 0;
+
+	if (answer->batched > 0)
+		error = target_write(answer->target, at, answer->batch, answer->batched * sizeof(answer->batch[0]));
+	answer->written += answer->batched;
+	answer->batched = 0;
+	return error;
+}
+
+static uint64_t special_owner(const struct rmapfs_fsmap_record *record)
+{
+	switch (record->owner) {
+	case RMAPFS_OWNER_SUPERBLOCK:
+		return OWNER_STATIC;
+	case RMAPFS_OWNER_FREE:
+		return FMR_OWN_FREE;
+	case RMAPFS_OWNER_METADATA:
+		if (record->detail == TREE_INODE)
+			return OWNER_INODE_TREE;
+		return record->detail == TREE_REFCOUNT ? OWNER_REFCOUNT : OWNER_TREES;
+	default:
+		return FMR_OWN_UNKNOWN;
+	}
+}
+
+/* The owner that the mount knows a record of ours by. */
+static uint64_t mount_owner(const struct fsmap *key)
+{
+	if ((key->fmr_flags & FMR_OF_SPECIAL_OWNER) == 0)
+		return key->fmr_owner;
+	switch (key->fmr_owner) {
+	case OWNER_STATIC:
+		return RMAPFS_OWNER_SUPERBLOCK;
+	case FMR_OWN_FREE:
+		return RMAPFS_OWNER_FREE;
+	case FMR_OWN_UNKNOWN:
+		return RMAPFS_OWNER_UNKNOWN;
+	default:
+		return RMAPFS_OWNER_METADATA;
+	}
+}
+
+static void convert(const struct answer *answer, const struct rmapfs_fsmap_record *record, struct fsmap *out)
+{
+	bool special = record->owner >= RMAPFS_OWNER_FREE;
+
+	*out = (struct fsmap){
+		.fmr_device = answer->device,
+		.fmr_physical = record->physical,
+		.fmr_owner = special ? special_owner(record) : record->owner,
+		.fmr_offset = record->file_offset,
+		.fmr_length = record->length,
+		.fmr_flags = (special ? FMR_OF_SPECIAL_OWNER : 0) |
+			     ((record->flags & RMAPFS_FSMAP_SHARED) != 0 ? FMR_OF_SHARED : 0) |
+			     ((record->flags & RMAPFS_FSMAP_UNWRITTEN) != 0 ? FMR_OF_PREALLOC : 0) |
+			     ((record->flags & RMAPFS_FSMAP_ATTR_FORK) != 0 ? FMR_OF_ATTR_FORK : 0),
+	};
+}
+
+/* Returns 1 when there is room for no more. A record is kept back in the batch: it may be the last one. */
+static int emit(struct answer *answer, const struct rmapfs_fsmap_record *record)
+{
+	if (answer->room == 0) {
+		answer->entries++;
+		return 0;
+	}
+	if (answer->entries == answer->room)
+		return 1;
+	if (answer->batched == BATCH) {
+		int error = flush(answer);
+
+		if (error != 0)
+			return error;
+	}
+	convert(answer, record, &answer->batch[answer->batched++]);
+	answer->entries++;
+	return 0;
+}
+
+static int walk(const struct file *file, const struct fsmap *keys, struct answer *answer)
+{
+	struct rmapfs_fsmap page = { .physical = 0 };
+	int stop = 0;
+
+	/* A low key with a length is the last record of the page before. */
+	if (keys[0].fmr_length > 0) {
+		page.physical = keys[0].fmr_physical;
+		page.owner = mount_owner(&keys[0]);
+		page.file_offset = keys[0].fmr_offset;
+	}
+	do {
+		if (ioctl(file->fd, RMAPFS_IOC_FSMAP, &page) != 0)
+			return -errno;
+		if (page.count > RMAPFS_FSMAP_MAX || (page.count == 0 && !page.last))
+			return -EIO;
+		for (uint32_t i = 0; i < page.count && stop == 0; i++) {
+			const struct rmapfs_fsmap_record *record = &page.records[i];
+
+			page.physical = record->physical;
+			page.owner = record->owner;
+			page.file_offset = record->file_offset;
+			if (record->physical > keys[1].fmr_physical)
+				page.last = 1;
+			else if (record->physical + record->length > keys[0].fmr_physical)
+				stop = emit(answer, record);
+		}
+	} while (!page.last && stop == 0);
+	if (stop < 0)
+		return stop;
+	if (stop == 0 && answer->batched > 0)
+		answer->batch[answer->batched - 1].fmr_flags |= FMR_OF_LAST;
+	return flush(answer);
+}
+
+static bool is_zero(const void *bytes, size_t length)
+{
+	const unsigned char *at = bytes;
+
+	for (size_t i = 0; i < length; i++)
+		if (at[i] != 0)
+			return false;
+	return true;
+}
+
+static bool is_device(const struct fsmap *key, uint32_t device)
+{
+	return key->fmr_device == 0 || key->fmr_device == UINT32_MAX || key->fmr_device == device;
+}
+
+static int check(const struct fsmap_head *head, uint32_t device)
+{
+	const struct fsmap *low = &head->fmh_keys[0], *high = &head->fmh_keys[1];
+
+	if (!is_zero(head->fmh_reserved, sizeof(head->fmh_reserved)) ||
+	    !is_zero(low->fmr_reserved, sizeof(low->fmr_reserved)) ||
+	    !is_zero(high->fmr_reserved, sizeof(high->fmr_reserved)))
+		return -EINVAL;
+	if ((head->fmh_iflags & ~(uint32_t)FMH_IF_VALID) != 0)
+		return -EINVAL;
+	if (!is_device(low, device) || !is_device(high, device))
+		return -EINVAL;
+	return low->fmr_device > high->fmr_device || low->fmr_physical > high->fmr_physical ? -EINVAL : 0;
+}
+
+int serve_fsmap(const struct target *target, const struct file *file, uint64_t argument)
+{
+	struct answer answer = { .target = target, .records = argument + sizeof(struct fsmap_head) };
+	struct fsmap_head head;
+	int error = target_read(target, argument, &head, sizeof(head));
+
+	if (error != 0)
+		return error;
+	/* As the kernel encodes a dev_t in a u32. */
+	answer.device = (uint32_t)((minor(file->stat.st_dev) & 0xff) | (major(file->stat.st_dev) << 8) |
+				   ((minor(file->stat.st_dev) & ~0xffU) << 12));
+	answer.room = head.fmh_count;
+	error = check(&head, answer.device);
+	/* A high key below the only device there is: nothing. */
+	if (error == 0 && head.fmh_keys[1].fmr_device >= answer.device)
+		error = walk(file, head.fmh_keys, &answer);
+	if (error != 0)
+		return error;
+	head.fmh_oflags = FMH_OF_DEV_T;
+	head.fmh_entries = answer.entries;
+	return target_write(target, argument, &head, sizeof(head));
+}

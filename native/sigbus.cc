@@ -1,0 +1,56 @@
+// deliverSigbus for JavaScript: checks the arguments, and turns the outcome into a result or a coded error.
+#include <signal.h>
+
+#include <cerrno>
+#include <climits>
+
+#include "args.h"
+#include "concerns.h"
+#include "errors.h"
+#include "sigbus_delivery.h"
+
+namespace rmapfs {
+
+namespace {
+
+constexpr int kMaxWaitMs = 60000;
+constexpr int kMaxLsb = 63;
+
+const char* ResultName(SigbusResult result) {
+  switch (result) {
+    case SigbusResult::kDelivered:
+      return "delivered";
+    case SigbusResult::kBlocked:
+      return "blocked";
+    case SigbusResult::kNoStop:
+    case SigbusResult::kFailed:
+      break;
+  }
+  return "no-stop";
+}
+
+// deliverSigbus(pid, tid, code, address, lsb, waitMs, startTicks) -> "delivered" | "blocked" | "no-stop"
+Napi::Value DeliverSigbusJs(const Napi::CallbackInfo& info) {
+  const char* name = "deliverSigbus";
+  SigbusRequest request;
+  request.pid = IntArg(info, 0, "pid", 1, INT_MAX, name);
+  request.tid = IntArg(info, 1, "tid", 1, INT_MAX, name);
+  request.si_code = IntArg(info, 2, "code", BUS_MCEERR_AR, BUS_MCEERR_AO, name);
+  request.address = AddressArg(info, 3, "address", name);
+  request.lsb = IntArg(info, 4, "lsb", 0, kMaxLsb, name);
+  request.wait_ms = IntArg(info, 5, "waitMs", 1, kMaxWaitMs, name);
+  request.start_ticks = SizeArg(info, 6, "startTicks", name);
+  const SigbusOutcome outcome = DeliverSigbus(request);
+  if (outcome.result == SigbusResult::kFailed) throw CodedError(info.Env(), outcome.err, outcome.syscall);
+  return Napi::String::New(info.Env(), ResultName(outcome.result));
+}
+
+}  // namespace
+
+void RegisterSigbus(Napi::Env env, Napi::Object exports) {
+  exports.Set("deliverSigbus", Napi::Function::New(env, DeliverSigbusJs, "deliverSigbus"));
+  SetConstant(exports, "BUS_MCEERR_AR", BUS_MCEERR_AR);
+  SetConstant(exports, "BUS_MCEERR_AO", BUS_MCEERR_AO);
+}
+
+}  // namespace rmapfs

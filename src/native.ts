@@ -1,0 +1,249 @@
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * The only place that knows the addon in native/: loads it, gives its functions types, and says what each
+ * promises. Checks of arguments and bounds are the addon's, so that they hold for every caller. Every
+ * error thrown is a {@link NativeError}. All functions may be called from any number of worker threads.
+ */
+
+/** What the addon throws: as the errors of node:fs, `errno` is negative. */
+export interface NativeError extends Error {
+  code: string;
+  errno: number;
+  syscall: string;
+}
+
+/** How a SIGBUS reached its thread; see {@link deliverSigbus}. */
+export interface SigbusDelivery {
+  /** 'ptrace': with the code and address asked for. 'kill': a plain signal, code SI_TKILL, no address. */
+  means: 'ptrace' | 'kill';
+  /** 'blocked' and 'no-stop': the signal is pending in the thread. */
+  result: 'delivered' | 'blocked' | 'no-stop';
+}
+
+export type CacheFlushKind = 'clwb' | 'clflushopt' | 'clflush' | 'dc cvap' | 'none';
+
+interface Constants {
+  PAGESIZE: number;
+  PROT_READ: number;
+  PROT_WRITE: number;
+  PROT_EXEC: number;
+  PROT_NONE: number;
+  MAP_SHARED: number;
+  MAP_PRIVATE: number;
+  MAP_SHARED_VALIDATE: number;
+  MAP_SYNC: number;
+  MAP_NONBLOCK: number;
+  MAP_POPULATE: number;
+  MAP_NORESERVE: number;
+  MADV_NORMAL: number;
+  MADV_RANDOM: number;
+  MADV_SEQUENTIAL: number;
+  MADV_WILLNEED: number;
+  MADV_DONTNEED: number;
+  MADV_HUGEPAGE: number;
+  MADV_NOHUGEPAGE: number;
+  MADV_DONTDUMP: number;
+  MADV_DODUMP: number;
+  LOCK_SH: number;
+  LOCK_EX: number;
+  LOCK_NB: number;
+  LOCK_UN: number;
+  BUS_MCEERR_AR: number;
+  BUS_MCEERR_AO: number;
+}
+
+interface Addon extends Constants {
+  map(
+    size: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    offset: number,
+    advice?: number,
+  ): Buffer<ArrayBuffer>;
+  unmap(buffer: Uint8Array): void;
+  sync(buffer: Uint8Array, offset: number, length: number, blocking: boolean, invalidate: boolean): void;
+  advise(buffer: Uint8Array, offset: number, length: number, advice: number): void;
+  flushCacheLines(buffer: Uint8Array, offset: number, length: number): void;
+  cacheFlushKind(): CacheFlushKind;
+  flock(fd: number, op: number): void;
+  exchange(fd: number, answer: Buffer, length: number, request: Buffer, writeErrno: Int32Array): number;
+  exchangev(fd: number, parts: readonly Buffer[], request: Buffer, writeErrno: Int32Array): number;
+  socketPair(): [number, number];
+  receiveFd(socket: number): number;
+  currentTid(): number;
+  installWakeHandler(): void;
+  wakeThread(tid: number): void;
+  deliverSigbus(
+    pid: number,
+    tid: number,
+    code: number,
+    address: number | bigint,
+    lsb: number,
+    waitMs: number,
+    startTicks: number,
+  ): SigbusDelivery['result'];
+}
+
+const require = createRequire(import.meta.url);
+// This file is one level below the package's root both as src/native.ts and as dist/native.js.
+const load = require('node-gyp-build') as (root: string) => Addon;
+const addon = load(fileURLToPath(new URL('..', import.meta.url)));
+
+/** The PROT_, MAP_, MADV_, LOCK_ and BUS_ values of this machine, and PAGESIZE in bytes. */
+export const constants: Readonly<Constants> = addon;
+
+/**
+ * mmap(2) of `size` bytes of `fd` from byte `offset`: a Buffer over the pages themselves, no copy.
+ *
+ * `size` is 1 .. 2^32 (what a Buffer of Node 20 holds) and `offset` a multiple of PAGESIZE below 2^53; a
+ * range that ends beyond a regular file is EINVAL, because touching it would be SIGBUS. PROT_READ is
+ * needed; a store to a Buffer without PROT_WRITE is SIGSEGV. MAP_FIXED and MAP_ANONYMOUS are refused.
+ * The pages go with unmap(), or when the Buffer is collected, or when its worker ends. While mapped they keep
+ * the open file, and so its flock, alive.
+ */
+export function map(
+  size: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  offset: number,
+  advice?: number,
+): Buffer<ArrayBuffer> {
+  return addon.map(size, protection, flags, fd, offset, advice);
+}
+
+/**
+ * munmap(2) of a Buffer that map() returned. Its ArrayBuffer is detached: every view of it has length 0 from
+ * then on. EINVAL for a part of a mapping, a second unmap, and a Buffer that is not a mapping.
+ */
+export function unmap(buffer: Uint8Array): void {
+  addon.unmap(buffer);
+}
+
+/** msync(2) of the pages that hold the range, which lies within `buffer`, a mapping or a part of one. */
+export function sync(
+  buffer: Uint8Array,
+  offset = 0,
+  length = buffer.length - offset,
+  blocking = true,
+  invalidate = false,
+): void {
+  addon.sync(buffer, offset, length, blocking, invalidate);
+}
+
+/** madvise(2) of the pages that hold the range. Only the exported MADV_ values: others destroy data. */
+export function advise(buffer: Uint8Array, offset: number, length: number, advice: number): void {
+  addon.advise(buffer, offset, length, advice);
+}
+
+/**
+ * Writes the cache lines of the range back to memory, then fences: durable on return where the mapping is of
+ * persistent memory itself. ENOTSUP where {@link cacheFlushKind} is 'none'.
+ */
+export function flushCacheLines(buffer: Uint8Array, offset: number, length: number): void {
+  addon.flushCacheLines(buffer, offset, length);
+}
+
+/** The instruction that flushCacheLines() uses on this CPU. */
+export function cacheFlushKind(): CacheFlushKind {
+  return addon.cacheFlushKind();
+}
+
+/**
+ * One turn of a server's loop: writes answer[0 .. length) to `fd` (nothing when length is 0), then reads the next
+ * request, which blocks. Returns the request's length or the negative errno of the read (-EINTR after
+ * {@link wakeThread}); writeErrno[0] is the positive errno of the write or 0. Throws for bad arguments only,
+ * before it does anything. Two calls through node:fs cost 3 us more, see docs/DECISIONS.md.
+ */
+export function exchange(
+  fd: number,
+  answer: Buffer,
+  length: number,
+  request: Buffer,
+  writeErrno: Int32Array,
+): number {
+  return addon.exchange(fd, answer, length, request, writeErrno);
+}
+
+/** The same with an answer in 1 to 1024 parts (writev(2)). */
+export function exchangev(
+  fd: number,
+  parts: readonly Buffer[],
+  request: Buffer,
+  writeErrno: Int32Array,
+): number {
+  return addon.exchangev(fd, parts, request, writeErrno);
+}
+
+/** flock(2). EAGAIN when LOCK_NB was given and another open file has the lock. */
+export function flock(fd: number, op: number): void {
+  addon.flock(fd, op);
+}
+
+/** socketpair(2): two connected Unix stream sockets, both close-on-exec. The caller closes them. */
+export function socketPair(): [number, number] {
+  return addon.socketPair();
+}
+
+/**
+ * The one descriptor that came over a Unix socket (SCM_RIGHTS, unix(7)) with its next byte. It is close-on-exec
+ * and the caller's to close. EAGAIN when nothing has come yet: it does not wait. EPIPE when the other end has
+ * closed, EPROTO for a byte with no descriptor or with more than one (none of which is kept).
+ */
+export function receiveFd(socket: number): number {
+  return addon.receiveFd(socket);
+}
+
+/** The kernel's id of the calling thread (gettid), which is what wakeThread() takes. */
+export function currentTid(): number {
+  return addon.currentTid();
+}
+
+/** Gives SIGURG a handler that does nothing and interrupts system calls. Process-wide; repeated calls are free. */
+export function installWakeHandler(): void {
+  addon.installWakeHandler();
+}
+
+/**
+ * Interrupts the blocking system call of a thread of this process: fs.readSync there throws EINTR. A thread
+ * that is not in a system call notices nothing, so the caller repeats until it sees an effect.
+ * ESRCH when this process has no such thread.
+ */
+export function wakeThread(tid: number): void {
+  addon.wakeThread(tid);
+}
+
+/**
+ * Sends SIGBUS to thread `tid` of process `pid` as the kernel does for failed memory: si_code `code`
+ * (BUS_MCEERR_AO or BUS_MCEERR_AR), si_addr `address`, si_addr_lsb `lsb`. Blocks for at most about `waitMs`
+ * (1 .. 60000). The target is never left stopped.
+ *
+ * `startTicks`, when not 0, is the start time that /proc/PID/stat (field 22) had when the victim was found;
+ * ESRCH when the pid has another one by now, and nothing is sent.
+ *
+ * A thread that blocks SIGBUS, or that does not get to run in time, gets the plain signal, as the result says.
+ * Throws with nothing sent: ESRCH (gone), EPERM (traced already, or not allowed). ESRCH also when it ended on the way.
+ *
+ * Call it from the thread that owns child processes (the main thread) if a victim may be one of them: a loop
+ * that handles SIGCHLD meanwhile would take the target's stop for its end.
+ */
+export function deliverSigbus(
+  pid: number,
+  tid: number,
+  code: number,
+  address: number | bigint,
+  lsb: number,
+  waitMs: number,
+  startTicks = 0,
+): SigbusDelivery {
+  const result = addon.deliverSigbus(pid, tid, code, address, lsb, waitMs, startTicks);
+  return { means: result === 'delivered' ? 'ptrace' : 'kill', result };
+}
+
+/** Whether `error` carries the code, as errors of the addon and of node:fs do. */
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && (error as Partial<NativeError>).code === code;
+}
