@@ -1,0 +1,390 @@
+import { randomUUID } from 'node:crypto';
+import { FsError } from '../errors.js';
+import type { Media } from '../media/media.js';
+import { asPhys, BLOCK_SIZE, blockOf, blocksFor, type Clock, type Ino, type Time } from '../types.js';
+import type * as api from './api.js';
+import { BadBlocks } from './badblock.js';
+import type { LayoutHooks } from './context.js';
+import { DataOps } from './data.js';
+import { NODE, TREES } from './layout.js';
+import { NamespaceOps } from './namespace.js';
+import { formatStore, openStore, type Store, type StoreOptions } from './store.js';
+import { uuidText } from './superblock.js';
+
+export type { Engine } from './api.js';
+export { probe, uuidText } from './superblock.js';
+
+export interface EngineOptions {
+  clock: Clock;
+  /** Who must be asked before blocks change; nobody when absent. */
+  layouts?: LayoutHooks;
+}
+
+export interface MkfsOptions {
+  label: string;
+  clock: Clock;
+  /** Owner of the root directory. */
+  uid: number;
+  gid: number;
+  /** 16 bytes; random when absent. */
+  uuid?: Buffer;
+}
+
+const NO_LAYOUTS: LayoutHooks = { breakLayouts: () => {}, remapped: () => {} };
+/** What treeOf() answers for a block of a metadata chunk that no tree uses at present. */
+const UNUSED = 'unused';
+
+/** Puts an empty filesystem into the region. What was there is lost. */
+export function mkfs(media: Media, options: MkfsOptions): void {
+  const { clock, label, uid, gid } = options;
+  const now: Time = { sec: 0, nsec: 0 };
+  clock.now(now);
+  const uuid = options.uuid ?? Buffer.from(randomUUID().replaceAll('-', ''), 'hex');
+  const { store, bad } = withBadBlocks((storeOptions) =>
+    formatStore(media, { label, uuid, created: Math.max(0, now.sec) }, storeOptions),
+  )(clock, NO_LAYOUTS);
+  const engine = new RegionEngine(store, bad);
+  engine.names.mkRoot(uid, gid);
+  engine.close();
+}
+
+/** Opens the filesystem of a region and frees what the last mount left unlinked but in use. */
+export function openEngine(media: Media, options: EngineOptions): RegionEngine {
+  const { store, bad } = withBadBlocks((storeOptions) => openStore(media, storeOptions))(
+    options.clock,
+    options.layouts ?? NO_LAYOUTS,
+  );
+  const engine = new RegionEngine(store, bad);
+  if (!media.readOnly) {
+    store.trx.markInUse();
+    engine.names.reclaimOrphans();
+  }
+  return engine;
+}
+
+/** The store makes the bad-block index from its tree; the data half needs the same object by its full type. */
+function withBadBlocks(make: (options: StoreOptions) => Store) {
+  return (clock: Clock, layouts: LayoutHooks): { store: Store; bad: BadBlocks } => {
+    const made: BadBlocks[] = [];
+    const store = make({
+      clock,
+      layouts,
+      badBlocks: (tree) => {
+        made.push(new BadBlocks(tree));
+        return made[0];
+      },
+    });
+    return { store, bad: made[0] };
+  };
+}
+
+/**
+ * The engine: the namespace and the data half over one store. After a shutdown every operation answers EIO, as
+ * a shut-down XFS does; mappings that exist are the kernel's and stay.
+ */
+export class RegionEngine implements api.Engine {
+  readonly info: api.EngineInfo;
+  readonly names: NamespaceOps;
+  readonly data: DataOps;
+  readonly store: Store;
+  #sharedAt = -1;
+  #shared = { shared: 0, saved: 0 };
+
+  constructor(store: Store, bad: BadBlocks) {
+    this.store = store;
+    this.names = new NamespaceOps(store.context, { freeData: (ino) => this.data.freeData(ino) });
+    this.data = new DataOps(store.context, this.names.inodes, bad, (block) => this.#treeOf(block));
+    const { superblock: sb } = store;
+    this.info = {
+      label: sb.label,
+      uuid: uuidText(sb.uuid),
+      blockSize: BLOCK_SIZE,
+      blocks: sb.blocks,
+      readOnly: store.context.media.readOnly,
+      txid: sb.txid,
+      wasClean: sb.clean,
+      shutdown: false,
+    };
+  }
+
+  #alive(op: string): void {
+    if (this.info.shutdown) throw new FsError('EIO', op, 'the filesystem is shut down');
+  }
+
+  /** Name of the tree that has its node in this block of a metadata chunk. */
+  #treeOf(block: number): string {
+    const { nodes, trees, context } = this.store;
+    if (!nodes.isUsed(block)) return UNUSED;
+    if (!nodes.isBad(block)) {
+      const words = context.media.words(asPhys(block));
+      const id = words[context.media.wordIndex(asPhys(block)) + NODE.treeLevel] & 255;
+      for (const spec of Object.values(TREES)) if (spec.id === id) return spec.name;
+    }
+    // A bad block cannot be asked: the parents know.
+    let found = UNUSED;
+    for (const tree of Object.values(trees)) {
+      tree.walk((node) => {
+        if (node === block) found = tree.spec.name;
+      });
+    }
+    return found;
+  }
+
+  // ---- names --------------------------------------------------------------------------------------------
+
+  lookup(dir: Ino, name: Uint8Array): Ino | 0 {
+    this.#alive('lookup');
+    return this.names.lookup(dir, name);
+  }
+
+  parentOf(dir: Ino): Ino {
+    this.#alive('parentOf');
+    return this.names.parentOf(dir);
+  }
+
+  exists(ino: Ino): boolean {
+    this.#alive('exists');
+    return this.names.exists(ino);
+  }
+
+  getattr(ino: Ino, out: api.InodeAttr): api.InodeAttr {
+    this.#alive('getattr');
+    return this.names.getattr(ino, out);
+  }
+
+  setattr(ino: Ino, change: api.AttrChange): void {
+    this.#alive('setattr');
+    this.names.setattr(ino, change);
+  }
+
+  touchAtime(ino: Ino, atime: Time): void {
+    this.#alive('touchAtime');
+    this.names.touchAtime(ino, atime);
+  }
+
+  create(dir: Ino, name: Uint8Array, init: api.NewInode): Ino {
+    this.#alive('create');
+    return this.names.create(dir, name, init);
+  }
+
+  createUnlinked(init: api.NewInode): Ino {
+    this.#alive('createUnlinked');
+    return this.names.createUnlinked(init);
+  }
+
+  link(ino: Ino, dir: Ino, name: Uint8Array): void {
+    this.#alive('link');
+    this.names.link(ino, dir, name);
+  }
+
+  unlink(dir: Ino, name: Uint8Array): Ino {
+    this.#alive('unlink');
+    return this.names.unlink(dir, name);
+  }
+
+  rmdir(dir: Ino, name: Uint8Array): Ino {
+    this.#alive('rmdir');
+    return this.names.rmdir(dir, name);
+  }
+
+  rename(dir: Ino, name: Uint8Array, newDir: Ino, newName: Uint8Array, flags: number): Ino | 0 {
+    this.#alive('rename');
+    return this.names.rename(dir, name, newDir, newName, flags);
+  }
+
+  readdir(dir: Ino, cookie: number, visit: api.DirVisitor): void {
+    this.#alive('readdir');
+    this.names.readdir(dir, cookie, visit);
+  }
+
+  readlink(ino: Ino): Uint8Array {
+    this.#alive('readlink');
+    return this.names.readlink(ino);
+  }
+
+  inactivate(ino: Ino): void {
+    this.#alive('inactivate');
+    this.names.inactivate(ino);
+  }
+
+  getxattr(ino: Ino, name: Uint8Array): Uint8Array | null {
+    this.#alive('getxattr');
+    return this.names.getxattr(ino, name);
+  }
+
+  setxattr(ino: Ino, name: Uint8Array, value: Uint8Array, flags: number): void {
+    this.#alive('setxattr');
+    this.names.setxattr(ino, name, value, flags);
+  }
+
+  removexattr(ino: Ino, name: Uint8Array): void {
+    this.#alive('removexattr');
+    this.names.removexattr(ino, name);
+  }
+
+  listxattr(ino: Ino): Uint8Array[] {
+    this.#alive('listxattr');
+    return this.names.listxattr(ino);
+  }
+
+  paths(ino: Ino, max: number): string[] {
+    return this.names.paths(ino, max);
+  }
+
+  // ---- data ---------------------------------------------------------------------------------------------
+
+  read(ino: Ino, offset: number, length: number, mayBeShort: boolean, out: api.ReadPlan): void {
+    this.#alive('read');
+    this.data.read(ino, offset, length, mayBeShort, out);
+  }
+
+  write(ino: Ino, offset: number, data: Buffer, length: number, fromPageCache: boolean): number {
+    this.#alive('write');
+    return this.data.write(ino, offset, data, length, fromPageCache);
+  }
+
+  truncate(ino: Ino, size: number): void {
+    this.#alive('truncate');
+    this.data.truncate(ino, size);
+  }
+
+  fallocate(ino: Ino, mode: number, offset: number, length: number): void {
+    this.#alive('fallocate');
+    this.data.fallocate(ino, mode, offset, length);
+  }
+
+  seek(ino: Ino, offset: number, whence: number): number {
+    this.#alive('seek');
+    return this.data.seek(ino, offset, whence);
+  }
+
+  fsync(ino: Ino): void {
+    this.#alive('fsync');
+    this.data.fsync(ino);
+  }
+
+  cloneRange(src: Ino, srcOffset: number, dst: Ino, dstOffset: number, length: number): void {
+    this.#alive('cloneRange');
+    this.data.cloneRange(src, srcOffset, dst, dstOffset, length);
+  }
+
+  dedupeRange(src: Ino, srcOffset: number, dst: Ino, dstOffset: number, length: number): number {
+    this.#alive('dedupeRange');
+    return this.data.dedupeRange(src, srcOffset, dst, dstOffset, length);
+  }
+
+  copyRange(src: Ino, srcOffset: number, dst: Ino, dstOffset: number, length: number): number {
+    this.#alive('copyRange');
+    return this.data.copyRange(src, srcOffset, dst, dstOffset, length);
+  }
+
+  extents(ino: Ino, offset: number, length: number, max: number): api.Extent[] {
+    this.#alive('extents');
+    return this.data.extents(ino, offset, length, max);
+  }
+
+  // ---- space and transactions ---------------------------------------------------------------------------
+
+  space(): api.SpaceUse {
+    const { space, trees, nodes, context, superblock } = this.store;
+    if (this.#sharedAt !== trees.refcount.version) {
+      this.#shared = this.data.sharedBlocks();
+      this.#sharedAt = trees.refcount.version;
+    }
+    return {
+      blocks: superblock.blocks,
+      available: space.availableBlocks + space.pendingBlocks,
+      free: space.freeBlocks + space.pendingBlocks,
+      shared: this.#shared.shared,
+      saved: this.#shared.saved,
+      bad: context.bad.count,
+      metadata: nodes.ownedCount,
+      inodes: context.counters.inodeCount,
+    };
+  }
+
+  commit(): void {
+    this.store.trx.commit();
+    this.info.txid = this.store.trx.txid - 1;
+  }
+
+  get dirty(): boolean {
+    return !this.info.shutdown && this.store.trx.dirty;
+  }
+
+  close(): void {
+    this.store.trx.commitClean();
+    this.info.shutdown = true;
+  }
+
+  shutdown(reason: string): void {
+    if (this.info.shutdown) return;
+    this.info.shutdown = true;
+    this.store.trx.stop(reason);
+  }
+
+  // ---- failure ------------------------------------------------------------------------------------------
+
+  owners(
+    physical: number,
+    length: number,
+    visit: (owner: api.Owner) => boolean,
+    after?: api.OwnerCursor,
+  ): void {
+    this.data.owners(physical, length, visit, after);
+  }
+
+  isBad(physical: number, length: number): boolean {
+    return this.data.isBad(physical, length);
+  }
+
+  /** Metadata that are in use and hit by a known error cannot be read any more: the filesystem is shut down. */
+  poison(physical: number, length: number, latent: boolean): number {
+    this.#alive('poison');
+    const hit = this.#metadataIn(physical, length);
+    // Not even this transaction may put a node on one of the blocks.
+    this.#eachBlock(physical, length, (block) => {
+      if (!this.store.nodes.isUsed(block)) this.store.nodes.setBad(block, true);
+    });
+    let marked = 0;
+    try {
+      marked = this.data.poison(physical, length, latent);
+    } finally {
+      this.#tellNodes(physical, length);
+    }
+    if (!latent && hit !== null) this.shutdown(`${hit} lies on a bad block`);
+    return marked;
+  }
+
+  unpoison(physical: number, length: number): number {
+    this.#alive('unpoison');
+    const healed = this.data.unpoison(physical, length);
+    this.#tellNodes(physical, length);
+    return healed;
+  }
+
+  badBlocks(from: number, max: number): api.BadRange[] {
+    return this.data.badBlocks(from, max);
+  }
+
+  /** Names the first superblock or tree node in the range, or null. */
+  #metadataIn(physical: number, length: number): string | null {
+    let hit: string | null = null;
+    this.data.owners(physical, length, (owner) => {
+      if (owner.kind === 'superblock') hit = 'a superblock';
+      if (owner.kind === 'metadata' && owner.tree !== UNUSED) hit = `a node of the ${owner.tree} tree`;
+      return hit === null;
+    });
+    return hit;
+  }
+
+  #eachBlock(physical: number, length: number, visit: (block: number) => void): void {
+    const end = Math.min(this.store.superblock.blocks, blocksFor(physical + length));
+    for (let block = blockOf(physical); block < end; block++) visit(block);
+  }
+
+  #tellNodes(physical: number, length: number): void {
+    const { nodes, context } = this.store;
+    this.#eachBlock(physical, length, (block) => nodes.setBad(block, context.bad.first(block, 1, true) >= 0));
+  }
+}

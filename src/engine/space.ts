@@ -1,0 +1,216 @@
+import { assert } from '../errors.js';
+import { asBlocks, asPhys, type Blocks, type PhysBlock } from '../types.js';
+import type { AllocatedRun, BadBlockIndex, SpaceAllocator } from './context.js';
+import type { Cursor, Tree } from './tree.js';
+
+/** Free runs that one search looks at before it takes the longest it has seen. */
+const SEARCH_RUNS_MAX = 32;
+
+/**
+ * The free space: the runs in the free tree can be allocated; what was freed in the running transaction waits
+ * on the heap until its commit, because the last committed state still points to it.
+ */
+export class FreeSpace implements SpaceAllocator {
+  freeBlocks = 0;
+  pendingBlocks = 0;
+  readonly #tree: Tree;
+  readonly #cursor: Cursor;
+  readonly #value = new Uint32Array(1);
+  readonly #bad: BadBlockIndex;
+  readonly #reserve: () => number;
+  #pending: { start: number; length: number }[] = [];
+  /** Where the last allocation ended: the next one without a goal looks from here. */
+  #rover = 0;
+
+  /** `reserve` answers how many of the free blocks data must leave alone. */
+  constructor(tree: Tree, bad: BadBlockIndex, reserve: () => number) {
+    this.#tree = tree;
+    this.#cursor = tree.cursor();
+    this.#bad = bad;
+    this.#reserve = reserve;
+  }
+
+  get availableBlocks(): number {
+    return Math.max(0, this.freeBlocks - this.#reserve());
+  }
+
+  /** Runs that wait for the commit. */
+  get pendingRuns(): number {
+    return this.#pending.length;
+  }
+
+  allocate(goal: number, want: number, out: AllocatedRun): void {
+    assert(want > 0, 'allocation of no blocks');
+    if (goal === 0 || !this.#fromGoal(goal, want, out)) this.#search(want, out);
+    this.#rover = out.start + out.length;
+  }
+
+  /** Takes blocks at `goal` when that block is free. */
+  #fromGoal(goal: number, want: number, out: AllocatedRun): boolean {
+    const c = this.#cursor;
+    if (!c.seekLE(goal, 0, 0, 0)) return false;
+    const start = c.key(0);
+    const length = c.value(0);
+    if (goal >= start + length) return false;
+    this.#carve(start, length, goal, Math.min(want, start + length - goal), out);
+    return true;
+  }
+
+  /** The first run from the rover on that is long enough, or the longest of those looked at. */
+  #search(want: number, out: AllocatedRun): void {
+    const c = this.#cursor;
+    let ok = c.seekLE(this.#rover, 0, 0, 0) || c.seek(this.#rover, 0, 0, 0);
+    let bestStart = 0;
+    let bestLength = 0;
+    let wrapped = false;
+    for (let seen = 0; seen < SEARCH_RUNS_MAX && bestLength < want; seen++) {
+      if (!ok) {
+        if (wrapped || !c.seek(0, 0, 0, 0)) break;
+        wrapped = true;
+      }
+      if (c.value(0) > bestLength) {
+        bestStart = c.key(0);
+        bestLength = c.value(0);
+      }
+      ok = c.next();
+    }
+    assert(bestLength > 0, 'allocation without free space: a reservation was too small');
+    this.#carve(bestStart, bestLength, bestStart, Math.min(want, bestLength), out);
+  }
+
+  /** Takes [at, at + count) out of the free run [start, start + length). */
+  #carve(start: number, length: number, at: number, count: number, out: AllocatedRun): void {
+    if (at === start) this.#tree.remove(start, 0, 0, 0);
+    else this.#put(start, at - start);
+    const rest = start + length - (at + count);
+    if (rest > 0) this.#add(at + count, rest);
+    this.freeBlocks -= count;
+    out.start = asPhys(at);
+    out.length = asBlocks(count);
+  }
+
+  #put(start: number, length: number): void {
+    this.#value[0] = length;
+    this.#tree.update(start, 0, 0, 0, this.#value);
+  }
+
+  #add(start: number, length: number): void {
+    this.#value[0] = length;
+    this.#tree.insert(start, 0, 0, 0, this.#value);
+  }
+
+  free(start: PhysBlock, length: Blocks): void {
+    assert(length > 0, 'free of no blocks');
+    this.#pending.push({ start, length });
+    this.pendingBlocks += length;
+  }
+
+  quarantine(block: PhysBlock): void {
+    if (this.#isPending(block)) return;
+    const c = this.#cursor;
+    const found = c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
+    assert(found, `block ${block} is put in quarantine but is not free`);
+    this.#carve(c.key(0), c.value(0), block, 1, { start: block, length: asBlocks(1) });
+  }
+
+  restore(block: PhysBlock): void {
+    if (!this.#isPending(block)) this.insertRun(block, 1);
+  }
+
+  isFree(block: PhysBlock): boolean {
+    if (this.#isPending(block)) return true;
+    const c = this.#cursor;
+    return c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
+  }
+
+  #isPending(block: number): boolean {
+    return this.#pending.some((run) => block >= run.start && block < run.start + run.length);
+  }
+
+  /** Takes an exact run for the metadata: 1 .. want blocks within one group of `group` blocks, aligned to it. */
+  allocateChunk(group: number, want: number): AllocatedRun | null {
+    const c = this.#cursor;
+    let bestStart = 0;
+    let bestLength = 0;
+    let ok = c.seek(0, 0, 0, 0);
+    for (let seen = 0; ok && seen < SEARCH_RUNS_MAX && bestLength < want; seen++) {
+      const start = c.key(0);
+      const end = start + c.value(0);
+      const aligned = Math.ceil(start / group) * group;
+      const from = aligned + want <= end ? aligned : start;
+      const length = Math.min(want, end - from, group - (from % group));
+      if (length > bestLength) {
+        bestStart = from;
+        bestLength = length;
+      }
+      ok = c.next();
+    }
+    if (bestLength === 0) return null;
+    const found = c.seekLE(bestStart, 0, 0, 0);
+    assert(found, 'the chosen run is gone');
+    const out = { start: asPhys(0), length: asBlocks(0) };
+    this.#carve(c.key(0), c.value(0), bestStart, bestLength, out);
+    return out;
+  }
+
+  /** Moves what was freed into the free tree, merged and without bad blocks. Part of the commit. */
+  applyPending(): void {
+    if (this.#pending.length === 0) return;
+    const runs = this.#pending.sort((a, b) => a.start - b.start);
+    this.#pending = [];
+    this.pendingBlocks = 0;
+    let { start, length } = runs[0];
+    for (let i = 1; i < runs.length; i++) {
+      const run = runs[i];
+      assert(run.start >= start + length, `block ${run.start} is freed twice`);
+      if (run.start === start + length) {
+        length += run.length;
+      } else {
+        this.#insertGood(start, length);
+        ({ start, length } = run);
+      }
+    }
+    this.#insertGood(start, length);
+  }
+
+  #insertGood(start: number, length: number): void {
+    let from = start;
+    const end = start + length;
+    while (from < end) {
+      const bad = this.#bad.first(from, end - from, true);
+      const until = bad < 0 ? end : bad;
+      if (until > from) this.insertRun(from, until - from);
+      from = until + 1;
+    }
+  }
+
+  /** Adds a run to the free tree, merged with its neighbours. Also used by mkfs. */
+  insertRun(start: number, length: number): void {
+    const c = this.#cursor;
+    let newStart = start;
+    let newLength = length;
+    let before = -1;
+    let after = -1;
+    if (c.seekLE(start, 0, 0, 0)) {
+      const end = c.key(0) + c.value(0);
+      assert(end <= start, `block ${start} is freed but is free already`);
+      if (end === start) before = c.key(0);
+    }
+    if (c.seek(start, 0, 0, 0)) {
+      assert(c.key(0) >= start + length, `block ${c.key(0)} is freed but is free already`);
+      if (c.key(0) === start + length) {
+        after = c.key(0);
+        newLength += c.value(0);
+      }
+    }
+    if (after >= 0) this.#tree.remove(after, 0, 0, 0);
+    if (before >= 0) {
+      newLength += start - before;
+      newStart = before;
+      this.#put(newStart, newLength);
+    } else {
+      this.#add(newStart, newLength);
+    }
+    this.freeBlocks += length;
+  }
+}

@@ -1,0 +1,249 @@
+import { assert, FsError } from '../errors.js';
+import { RECORDS_PER_STEP, TRX_DIRTY_NODES_MAX, TRX_PENDING_RUNS_MAX } from '../limits.js';
+import type { Media } from '../media/media.js';
+import type { BTree } from './btree.js';
+import type { Counters, Reservation, Transaction } from './context.js';
+import { META_GROUP_BLOCKS, OWNER_METADATA } from './layout.js';
+import type { NodeStore } from './nodes.js';
+import type { FreeSpace } from './space.js';
+import { type Superblock, type TreeRoot, writeSlot } from './superblock.js';
+
+/** The least that is kept back from ordinary operations; what the next freeing step may need comes on top. */
+const metadataReserve = (blocks: number): number => Math.min(1024, Math.max(24, Math.floor(blocks / 64)));
+
+/** Free nodes that taking a new chunk may need itself: paths of the free, chunk and rmap trees, with splits. */
+const GROW_NODES = 16;
+/** Empty chunks are given back to the data beyond twice the reserve and this many free nodes. */
+const SHRINK_ABOVE_NODES = 128;
+const SHRINK_CHUNKS_PER_COMMIT = 256;
+/** Nodes that one commit moves together at most. */
+const GATHER_NODES_MAX = 1024;
+/** Commits that one reservation makes at most: what was freed, empty chunks, chunks that became empty. */
+const RESERVE_COMMITS_MAX = 4;
+
+export interface TrxParts {
+  media: Media;
+  nodes: NodeStore;
+  trees: readonly BTree[];
+  rmap: BTree;
+  chunk: BTree;
+  space: FreeSpace;
+  counters: Counters;
+  superblock: Superblock;
+}
+
+/**
+ * The running transaction. All changes since the last commit become durable together: checksum the new nodes,
+ * flush, write the older of the two superblock slots, flush. Until that last step the medium has the last
+ * commit, whole; there is nothing to replay.
+ */
+export class Trx implements Transaction {
+  readonly #p: TrxParts;
+  readonly #reserveBlocks: number;
+  #committedInodes: number;
+  #committedLastIno: number;
+  /** Why nothing may be changed any more, or null. */
+  #stopped: string | null = null;
+
+  constructor(parts: TrxParts) {
+    this.#p = parts;
+    this.#reserveBlocks = metadataReserve(parts.superblock.blocks);
+    parts.nodes.txid = parts.superblock.txid + 1;
+    this.#committedInodes = parts.counters.inodeCount;
+    this.#committedLastIno = parts.counters.lastIno;
+  }
+
+  get txid(): number {
+    return this.#p.nodes.txid;
+  }
+
+  get dirty(): boolean {
+    const { nodes, space, counters } = this.#p;
+    return (
+      nodes.dirtyCount > 0 ||
+      space.pendingRuns > 0 ||
+      counters.inodeCount !== this.#committedInodes ||
+      counters.lastIno !== this.#committedLastIno
+    );
+  }
+
+  get stopped(): boolean {
+    return this.#stopped !== null;
+  }
+
+  /** Blocks of the free space that data must not take now: the reserve that is not yet nodes. */
+  get reservedBlocks(): number {
+    return Math.max(0, this.#keepBack() + GROW_NODES - this.#p.nodes.freeCount);
+  }
+
+  /** Nodes that ordinary operations must leave, so that a step that frees always fits after a commit. */
+  #keepBack(): number {
+    return Math.max(this.#reserveBlocks, this.#nodesFor(RECORDS_PER_STEP));
+  }
+
+  /**
+   * An upper bound of the nodes that so many record changes, and the commit after them, may take: no more
+   * nodes can be shadowed than there are, and no more split than records are added.
+   */
+  #nodesFor(records: number): number {
+    let height = 1;
+    for (const tree of this.#p.trees) height = Math.max(height, tree.height);
+    const changes = records + this.#p.space.pendingRuns;
+    const paths = changes * (height + 1);
+    return Math.min(paths, this.#p.nodes.usedCount + Math.ceil(changes / 2)) + 2 * height;
+  }
+
+  reserve(r: Reservation): void {
+    this.#checkWritable();
+    const { nodes, space } = this.#p;
+    if (nodes.dirtyCount > TRX_DIRTY_NODES_MAX || space.pendingRuns > TRX_PENDING_RUNS_MAX) this.commit();
+    if (this.#fits(r)) return;
+    for (let i = 0; i < RESERVE_COMMITS_MAX && (this.dirty || this.#canShrink); i++) {
+      this.#commit(false);
+      if (this.#fits(r)) return;
+    }
+    throw new FsError(
+      'ENOSPC',
+      'reserve',
+      `no space for ${r.dataBlocks} data blocks and ${r.records} records`,
+    );
+  }
+
+  #checkWritable(): void {
+    if (this.#stopped !== null)
+      throw new FsError('EIO', 'reserve', `the filesystem is shut down: ${this.#stopped}`);
+    if (this.#p.media.readOnly) throw new FsError('EROFS', 'reserve', 'the region is mounted read-only');
+  }
+
+  #fits(r: Reservation): boolean {
+    const { nodes, space } = this.#p;
+    const need = this.#nodesFor(r.records);
+    const keep = r.freeing ? 0 : this.#keepBack();
+    if (space.freeBlocks < r.dataBlocks) return false;
+    if (space.freeBlocks + nodes.freeCount < r.dataBlocks + need + GROW_NODES + keep) return false;
+    while (nodes.freeCount < need + GROW_NODES) {
+      if (space.freeBlocks - r.dataBlocks <= 0 || !this.#grow(space.freeBlocks - r.dataBlocks)) return false;
+    }
+    return true;
+  }
+
+  /** Makes a run of free blocks a chunk of metadata nodes. `most` is how many blocks it may take. */
+  #grow(most: number): boolean {
+    const { nodes, space, rmap, chunk } = this.#p;
+    if (nodes.freeCount < GROW_NODES / 2) return false;
+    const run = space.allocateChunk(META_GROUP_BLOCKS, Math.min(META_GROUP_BLOCKS, most));
+    if (run === null) return false;
+    chunk.insert(run.start, 0, 0, 0, Uint32Array.of(run.length));
+    rmap.insert(run.start, OWNER_METADATA, 0, 0, Uint32Array.of(run.length, 0));
+    nodes.addChunk(run.start, run.length);
+    return true;
+  }
+
+  get #canShrink(): boolean {
+    return this.#p.nodes.freeCount >= SHRINK_ABOVE_NODES + 2 * this.#reserveBlocks;
+  }
+
+  /** Gives empty chunks back to the data while there are far more free nodes than needed. */
+  #shrink(): void {
+    const { nodes, space, rmap, chunk } = this.#p;
+    if (!this.#canShrink) return;
+    const empty: { start: number; length: number }[] = [];
+    const c = chunk.cursor();
+    for (let ok = c.seek(0, 0, 0, 0); ok && empty.length < SHRINK_CHUNKS_PER_COMMIT; ok = c.next()) {
+      if (nodes.chunkIsFree(c.key(0), c.value(0))) empty.push({ start: c.key(0), length: c.value(0) });
+    }
+    for (const { start, length } of empty) {
+      // The removals below may have taken nodes from it.
+      if (!this.#canShrink || !nodes.chunkIsFree(start, length)) continue;
+      nodes.removeChunk(start, length);
+      chunk.remove(start, 0, 0, 0);
+      rmap.remove(start, OWNER_METADATA, 0, 0);
+      space.insertRun(start, length);
+    }
+    this.#gather();
+  }
+
+  /** Few nodes in many chunks keep them from being given back: they move together, and the next commit finds more. */
+  #gather(): void {
+    const { nodes, trees } = this.#p;
+    if (!this.#canShrink || nodes.usedCount > GATHER_NODES_MAX || nodes.usedCount * 8 > nodes.ownedCount)
+      return;
+    nodes.rewind();
+    for (const tree of trees) tree.relocate();
+  }
+
+  commit(): void {
+    if (this.#stopped !== null)
+      throw new FsError('EIO', 'commit', `the filesystem is shut down: ${this.#stopped}`);
+    if (this.#p.media.readOnly) return;
+    if (!this.dirty) {
+      this.#p.media.flush();
+      return;
+    }
+    this.#commit(false);
+  }
+
+  /** At mount: takes the mark of a clean unmount off before the first change can be made and lost. */
+  markInUse(): void {
+    if (!this.#p.media.readOnly && this.#p.superblock.clean) this.#commit(false);
+  }
+
+  /** Commits with the mark of a clean unmount. */
+  commitClean(): void {
+    if (this.#stopped === null && !this.#p.media.readOnly) this.#commit(true);
+  }
+
+  #commit(clean: boolean): void {
+    const { media, nodes, space } = this.#p;
+    this.#shrink();
+    space.applyPending();
+    try {
+      nodes.seal();
+      media.flush();
+      this.#writeSuperblock(clean);
+      media.flush();
+    } catch (error) {
+      this.#stopped = `a commit failed: ${error instanceof Error ? error.message : String(error)}`;
+      throw new FsError('EIO', 'commit', this.#stopped);
+    }
+    nodes.committed();
+    nodes.txid++;
+    this.#committedInodes = this.#p.counters.inodeCount;
+    this.#committedLastIno = this.#p.counters.lastIno;
+  }
+
+  #writeSuperblock(clean: boolean): void {
+    const { superblock: sb, media, nodes, space, counters } = this.#p;
+    sb.txid = nodes.txid;
+    sb.clean = clean;
+    sb.shutdown = false;
+    sb.lastIno = counters.lastIno;
+    sb.inodeCount = counters.inodeCount;
+    sb.freeBlocks = space.freeBlocks;
+    sb.metaBlocks = nodes.ownedCount;
+    for (const tree of this.#p.trees) {
+      const root: TreeRoot = sb.roots[tree.spec.id];
+      root.root = tree.root;
+      root.height = tree.height;
+      root.count = tree.count;
+    }
+    assert(space.pendingRuns === 0, 'commit with frees outstanding');
+    writeSlot(media, nodes.txid % 2, sb);
+  }
+
+  /**
+   * Forbids every later change. What was not committed is lost, as after a crash; the last commit gets the
+   * mark of a shutdown, for the next mount to tell.
+   */
+  stop(reason: string): void {
+    if (this.#stopped !== null) return;
+    this.#stopped = reason;
+    const { superblock, media, nodes } = this.#p;
+    if (media.readOnly) return;
+    superblock.txid = nodes.txid;
+    superblock.clean = false;
+    superblock.shutdown = true;
+    writeSlot(media, superblock.txid % 2, superblock);
+    media.flush();
+  }
+}

@@ -1,0 +1,184 @@
+import type { Engine } from '../../src/engine/api.js';
+import { fuse_in_header, fuse_ioctl_in, type Layout, OPCODE } from '../../src/fuse/abi.js';
+import { Reply, type ReplySink } from '../../src/fuse/reply.js';
+import { Request } from '../../src/fuse/request.js';
+import { putI64 } from '../../src/fuse/words.js';
+import type { Clock, Time } from '../../src/types.js';
+import type { FailureJob, FileRange, GoingDownJob, Outbox, RemapJob } from '../../src/vfs/jobs.js';
+import { Vfs } from '../../src/vfs/vfs.js';
+
+/** A clock that goes one second with every look. */
+export class StepClock implements Clock {
+  seconds = 1_000_000;
+  now(into: Time): void {
+    this.seconds += 1;
+    into.sec = this.seconds;
+    into.nsec = 123;
+  }
+}
+
+/** An answer as the kernel would get it. */
+export interface Answer {
+  /** 0, or the negative errno. */
+  error: number;
+  unique: bigint;
+  body: Buffer;
+}
+
+/** Keeps copies of what is sent. */
+export class RecordingSink implements ReplySink {
+  readonly messages: Buffer[] = [];
+  /** Number of parts of the last writev. */
+  parts = 0;
+  write(bytes: Buffer, length: number): void {
+    this.messages.push(Buffer.from(bytes.subarray(0, length)));
+  }
+  writev(parts: readonly Buffer[]): void {
+    this.parts = parts.length;
+    this.messages.push(Buffer.concat(parts));
+  }
+}
+
+class RecordingOutbox implements Outbox {
+  readonly failures: FailureJob[] = [];
+  readonly remaps: RemapJob[] = [];
+  readonly goingDowns: GoingDownJob[] = [];
+  readonly results: { id: number; after: FileRange[]; reply: Uint8Array }[] = [];
+  readonly invalidated: FileRange[] = [];
+  readonly logs: string[] = [];
+  failure(job: FailureJob): void {
+    this.failures.push(job);
+  }
+  goingDown(job: GoingDownJob): void {
+    this.goingDowns.push(job);
+  }
+  remap(job: RemapJob): void {
+    this.remaps.push(job);
+  }
+  ran(id: number, after: FileRange[], reply: Uint8Array): void {
+    this.results.push({ id, after, reply });
+  }
+  invalidate(ranges: FileRange[]): void {
+    this.invalidated.push(...ranges);
+  }
+  log(level: string, text: string): void {
+    this.logs.push(`${level}: ${text}`);
+  }
+}
+
+/** The bytes of a record with the named fields set; 64-bit fields take numbers. */
+export function fill<F extends string>(
+  layout: Layout<F>,
+  fields: Partial<Record<NoInfer<F>, number>>,
+): Buffer {
+  const bytes = Buffer.alloc(layout.size);
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  for (const [field, value] of Object.entries(fields) as [F, number][]) {
+    const at = layout.at[field];
+    if (layout.width[field] === 8) putI64(words, at / 4, value);
+    else if (layout.width[field] === 4) words[at / 4] = value;
+    else throw new TypeError(`${field} has ${layout.width[field]} bytes`);
+  }
+  return bytes;
+}
+
+/** A NUL-terminated string. */
+export const cstring = (text: string): Buffer => Buffer.from(`${text}\0`, 'latin1');
+
+export interface Caller {
+  uid?: number;
+  gid?: number;
+}
+
+/** A Vfs with a wire on which records go in and out, without a kernel. */
+export class FuseHarness {
+  readonly sink = new RecordingSink();
+  readonly outbox = new RecordingOutbox();
+  readonly request = new Request();
+  readonly reply = new Reply(this.sink);
+  readonly vfs: Vfs;
+  #unique = 0n;
+
+  constructor(engine: Engine, clock: Clock, ownerUid = 1000) {
+    let random = 0;
+    this.vfs = new Vfs(
+      {
+        engine,
+        clock,
+        random: (bytes) => {
+          random += 1;
+          return Buffer.alloc(bytes, random);
+        },
+        nanoseconds: () => 0,
+        ownerUid,
+        policy: 'early',
+        cache: 'auto',
+        outbox: this.outbox,
+        region: '/region',
+      },
+      this.reply,
+    );
+  }
+
+  /** Puts raw bytes on the wire. Returns the answers that came. */
+  raw(message: Buffer): Answer[] {
+    message.copy(this.request.buffer);
+    const before = this.sink.messages.length;
+    if (!this.request.accept(message.length)) return [];
+    this.reply.begin(this.request);
+    this.vfs.handle(this.request, this.reply);
+    return this.sink.messages.slice(before).map(parseAnswer);
+  }
+
+  message(opcode: number, nodeid: number, body: Buffer, caller: Caller = {}): Buffer {
+    this.#unique += 2n;
+    const header = fill(fuse_in_header, {
+      len: fuse_in_header.size + body.length,
+      opcode,
+      nodeid,
+      uid: caller.uid ?? 0,
+      gid: caller.gid ?? 0,
+    });
+    header.writeBigUInt64LE(this.#unique, fuse_in_header.at.unique);
+    return Buffer.concat([header, body]);
+  }
+
+  /** Sends a request that must get exactly one answer. */
+  call(opcode: number, nodeid: number, body: Buffer, caller: Caller = {}): Answer {
+    const answers = this.raw(this.message(opcode, nodeid, body, caller));
+    if (answers.length !== 1) throw new Error(`${answers.length} answers`);
+    if (answers[0].unique !== this.#unique) throw new Error('an answer to another request');
+    return answers[0];
+  }
+
+  /** Sends a request that must get no answer now. */
+  quiet(opcode: number, nodeid: number, body: Buffer, caller: Caller = {}): void {
+    const answers = this.raw(this.message(opcode, nodeid, body, caller));
+    if (answers.length !== 0) throw new Error(`an answer: ${answers[0].error}`);
+  }
+
+  ioctlBody(fh: number, cmd: number, input: Buffer): Buffer {
+    const size = (cmd >>> 16) & 0x3fff;
+    return Buffer.concat([
+      fill(fuse_ioctl_in, {
+        fh,
+        cmd,
+        in_size: ((cmd >>> 30) & 1) !== 0 ? size : 0,
+        out_size: ((cmd >>> 30) & 2) !== 0 ? size : 0,
+      }),
+      input,
+    ]);
+  }
+
+  /** An ioctl; the answer's body is the record only. */
+  ioctl(nodeid: number, fh: number, cmd: number, input: Buffer, caller: Caller = {}): Answer {
+    const answer = this.call(OPCODE.IOCTL, nodeid, this.ioctlBody(fh, cmd, input), caller);
+    return { ...answer, body: answer.body.subarray(16) };
+  }
+}
+
+export function parseAnswer(message: Uint8Array): Answer {
+  const bytes = Buffer.from(message);
+  if (bytes.readUInt32LE(0) !== bytes.length) throw new Error('the length in the header is wrong');
+  return { error: bytes.readInt32LE(4), unique: bytes.readBigUInt64LE(8), body: bytes.subarray(16) };
+}
