@@ -1,0 +1,122 @@
+import { constants } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { OPCODE } from '../../src/fuse/abi.js';
+import { Channel, type ChannelHooks, type FuseDevice } from '../../src/fuse/channel.js';
+
+const { ENODEV, EINTR, ENOENT, EIO } = constants.errno;
+
+/** Hands out scripted requests (bytes, or an errno) and keeps what was answered. */
+class ScriptedDevice implements FuseDevice {
+  readonly writeErrno = new Int32Array(1);
+  readonly log: string[] = [];
+  failNextWrite = 0;
+  readonly #script: (Buffer | number)[];
+
+  constructor(script: (Buffer | number)[]) {
+    this.#script = script;
+  }
+
+  exchange(answer: Buffer, length: number, request: Buffer): number {
+    if (length > 0) this.#answered([answer.subarray(0, length)]);
+    else this.writeErrno[0] = 0;
+    return this.#next(request);
+  }
+
+  exchangev(parts: readonly Buffer[], request: Buffer): number {
+    this.#answered(parts);
+    return this.#next(request);
+  }
+
+  send(parts: readonly Buffer[]): void {
+    this.log.push(`sent ${Buffer.concat(parts).readBigUInt64LE(8)}`);
+  }
+
+  #answered(parts: readonly Buffer[]): void {
+    this.log.push(`answered ${Buffer.concat(parts).readBigUInt64LE(8)}`);
+    this.writeErrno[0] = this.failNextWrite;
+    this.failNextWrite = 0;
+  }
+
+  #next(request: Buffer): number {
+    const next = this.#script.shift() ?? ENODEV;
+    if (typeof next === 'number') return -next;
+    return next.copy(request);
+  }
+}
+
+function requestBytes(opcode: number, unique: number, body: Buffer): Buffer {
+  const header = Buffer.alloc(40);
+  header.writeUInt32LE(40 + body.length, 0);
+  header.writeUInt32LE(opcode, 4);
+  header.writeBigUInt64LE(BigInt(unique), 8);
+  header.writeBigUInt64LE(1n, 16);
+  return Buffer.concat([header, body]);
+}
+
+const init = (): Buffer => {
+  const body = Buffer.alloc(64);
+  body.writeUInt32LE(7, 0);
+  body.writeUInt32LE(45, 4);
+  body.writeUInt32LE(131072, 8);
+  body.writeUInt32LE(0xffffffff, 12);
+  body.writeUInt32LE(0xffffffff, 16);
+  return requestBytes(OPCODE.INIT, 2, body);
+};
+const getattr = (unique: number): Buffer => requestBytes(OPCODE.GETATTR, unique, Buffer.alloc(16));
+
+function run(script: (Buffer | number)[], waiting: () => boolean = () => false) {
+  const device = new ScriptedDevice(script);
+  const logged: string[] = [];
+  const hooks: ChannelHooks = {
+    ready: () => device.log.push('ready'),
+    waiting,
+    poll: () => device.log.push('poll'),
+    served: () => {},
+    log: (_level, text) => logged.push(text),
+  };
+  const channel = new Channel(device, hooks);
+  const end = (): unknown =>
+    channel.run({
+      handle: (_request, reply) => {
+        device.log.push('handled');
+        reply.error(EIO);
+      },
+    });
+  return { device, logged, end };
+}
+
+describe('the channel', () => {
+  it('answers each request with the read of the next one, and ends cleanly with the mount', () => {
+    const { device, end, logged } = run([init(), getattr(4), EINTR, getattr(6), ENODEV]);
+    expect(end()).toEqual({ clean: true, reason: 'unmounted' });
+    expect(device.log).toEqual(['ready', 'answered 2', 'handled', 'answered 4', 'handled', 'answered 6']);
+    expect(logged).toEqual([]);
+  });
+
+  it('sends an answer before it looks at messages', () => {
+    let asked = 0;
+    const { device, end } = run([init(), getattr(4), ENODEV], () => ++asked === 3);
+    end();
+    expect(device.log).toEqual(['ready', 'answered 2', 'handled', 'sent 4', 'poll']);
+  });
+
+  it('passes over an answer that nobody waits for, and logs any other failure once', () => {
+    const { device, end, logged } = run([init(), getattr(4), getattr(6), ENODEV]);
+    device.failNextWrite = ENOENT;
+    end();
+    expect(logged).toEqual([]);
+    const other = run([init(), getattr(4), ENODEV]);
+    other.device.failNextWrite = EIO;
+    other.end();
+    expect(other.logged).toEqual(['cannot answer request 2: EIO']);
+  });
+
+  it('ends when the device fails', () => {
+    expect(run([init(), EIO]).end()).toEqual({ clean: false, reason: 'reading /dev/fuse failed: EIO' });
+    expect(run([init(), Buffer.alloc(0)]).end()).toEqual({
+      clean: false,
+      reason: 'reading /dev/fuse gave nothing',
+    });
+    expect(run([getattr(4)]).end()).toMatchObject({ clean: false });
+  });
+});
