@@ -1,0 +1,42 @@
+import type { PoisonDocument, VictimDocument } from '../control/schema.js';
+import type { FailureJob } from '../vfs/jobs.js';
+import type { Victims } from './victims.js';
+
+/** How long the steps of a failure took, in microseconds. */
+export interface FailureTimes {
+  scan: number;
+  invalidate: number;
+  deliver: number;
+}
+
+/**
+ * The document of a failure, as `rmapfs poison --json` prints it. Beyond the contract it says how much of the
+ * machine was looked at: a report without a victim means little when half of the processes were unreadable.
+ */
+export interface FailureReport extends PoisonDocument {
+  policy: FailureJob['policy'];
+  /** Victims beyond the limit, which were neither listed nor signalled. */
+  victimsOmitted: number;
+  scan: Victims['scan'];
+  micros: FailureTimes;
+}
+
+export function makeReport(
+  job: FailureJob,
+  found: Victims,
+  victims: VictimDocument[],
+  micros: FailureTimes,
+): FailureReport {
+  return {
+    physical: job.physical,
+    length: job.length,
+    latent: job.latent,
+    policy: job.policy,
+    owners: job.owners,
+    victims,
+    victimsOmitted: found.omitted,
+    shutdown: job.shutdown,
+    scan: found.scan,
+    micros,
+  };
+}

@@ -1,0 +1,65 @@
+import type { Policy } from '../control/protocol.js';
+import type { Engine, InodeAttr, ReadPlan } from '../engine/api.js';
+import type { DirentWriter } from '../fuse/dirents.js';
+import type { Reply } from '../fuse/reply.js';
+import type { Request } from '../fuse/request.js';
+import { asBytes, asIno, type CachePolicy, type Clock, type Time } from '../types.js';
+import type { HandleTable } from './handles.js';
+import type { InodeTable } from './inodes.js';
+import type { Outbox } from './jobs.js';
+import type { RemapJobs } from './remap.js';
+import type { ReportStore } from './reports.js';
+import type { Statistics } from './statistics.js';
+
+/** What the operations share. */
+export interface VfsContext {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  /** Random bytes for clone tokens. */
+  readonly random: (bytes: number) => Uint8Array;
+  /** The user who may use the control ioctls that change something, beside root. */
+  readonly ownerUid: number;
+  readonly policy: Policy;
+  readonly cache: CachePolicy;
+  /** Path of the region, for the info document. */
+  readonly region: string;
+  readonly outbox: Outbox;
+  readonly inodes: InodeTable;
+  readonly handles: HandleTable;
+  readonly reports: ReportStore;
+  readonly remaps: RemapJobs;
+  readonly statistics: Statistics;
+  /** Bound to the reply's body. */
+  readonly dirents: DirentWriter;
+  /** FUSE_SETXATTR_EXT was negotiated. */
+  setxattrExt: boolean;
+  /** Scratch, used again by every operation and valid until it calls another one. */
+  readonly attr: InodeAttr;
+  /** The root's attributes as they were answered last. */
+  readonly rootAttr: InodeAttr;
+  readonly now: Time;
+  readonly plan: ReadPlan;
+}
+
+/** One operation: answers `request` through `reply`, or throws. */
+export type Operation = (c: VfsContext, request: Request, reply: Reply) => void;
+
+export function emptyAttr(): InodeAttr {
+  const time = (): Time => ({ sec: 0, nsec: 0 });
+  return {
+    ino: asIno(0),
+    generation: 0,
+    mode: 0,
+    nlink: 0,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    size: asBytes(0),
+    blocks: 0,
+    flags: 0,
+    atime: time(),
+    mtime: time(),
+    ctime: time(),
+    btime: time(),
+  };
+}

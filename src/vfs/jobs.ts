@@ -1,0 +1,73 @@
+import type { Policy } from '../control/protocol.js';
+import type { Owner } from '../engine/api.js';
+import type { Ino } from '../types.js';
+
+/**
+ * Work that the vfs begins and somebody else must finish, because it needs another thread: page invalidation
+ * (the kernel may wait for this one) and signal delivery. src/daemon/bridge.ts carries it to the main thread.
+ */
+
+/** A byte range of a file whose cached pages must go (FUSE_NOTIFY_INVAL_INODE). */
+export interface FileRange {
+  ino: Ino;
+  /** -1: only the cached attributes. */
+  offset: number;
+  length: number;
+}
+
+export type FileOwner = Extract<Owner, { kind: 'file' }>;
+export type OwnerWithPaths =
+  | (FileOwner & { paths: string[]; open: boolean })
+  | Exclude<Owner, { kind: 'file' }>;
+
+/** A failure that the core has recorded in the region; main tells whom it concerns and answers the ioctl. */
+export interface FailureJob {
+  kind: 'failure';
+  /** The FUSE request to answer with a POISON record, once all is delivered. */
+  unique: bigint;
+  /** Under this id the report must be stored (message 'report'). */
+  report: number;
+  physical: number;
+  length: number;
+  latent: boolean;
+  policy: Policy;
+  owners: OwnerWithPaths[];
+  /** The filesystem was shut down because metadata were hit. */
+  shutdown: boolean;
+}
+
+/**
+ * An operation that changes blocks under the page cache (clone, dedupe by ioctl): main invalidates `before`
+ * (which writes dirty pages back), sends 'run', gets 'ran', invalidates `after` and sends the reply.
+ */
+export interface RemapJob {
+  kind: 'remap';
+  id: number;
+  unique: bigint;
+  before: FileRange[];
+}
+
+/**
+ * The values of the argument of XFS_IOC_GOINGDOWN (fs/xfs/libxfs/xfs_fs.h). flushAll: dirty pages and metadata are
+ * written first. flushLog: metadata. flushNothing: what the last commit does not have is lost.
+ */
+export const GOINGDOWN_MODE = { flushAll: 0, flushLog: 1, flushNothing: 2 } as const;
+
+/** A GOINGDOWN ioctl. Its argument is a pointer, so main reads it: the caller's memory may wait for the core. */
+export interface GoingDownJob {
+  unique: bigint;
+  pid: number;
+  address: number;
+}
+
+/** The way out of the vfs. None of these waits. */
+export interface Outbox {
+  failure(job: FailureJob): void;
+  remap(job: RemapJob): void;
+  goingDown(job: GoingDownJob): void;
+  /** Result of a remap job's run: the complete reply, to be sent after `after` was invalidated. */
+  ran(id: number, after: FileRange[], reply: Uint8Array): void;
+  /** Pages or attributes to drop with nobody waiting. */
+  invalidate(ranges: FileRange[]): void;
+  log(level: 'error' | 'warn' | 'info', text: string): void;
+}

@@ -1,0 +1,52 @@
+import { FsError } from '../errors.js';
+import { REPORTS_KEPT_MAX } from '../limits.js';
+
+interface Report {
+  readonly json: Buffer;
+  /** Only for those who may ask for owners. */
+  readonly privileged: boolean;
+}
+
+/** A part of a document. */
+export interface ReportPage {
+  id: number;
+  /** Bytes of the whole document. */
+  total: number;
+  data: Buffer;
+}
+
+/**
+ * JSON documents that readers page through by an ioctl. At most REPORTS_KEPT_MAX: the oldest goes, and its
+ * reader gets ESTALE.
+ */
+export class ReportStore {
+  readonly #byId = new Map<number, Report>();
+  #last = 0;
+
+  /** An id for a document that comes later by put(). */
+  reserve(): number {
+    this.#last += 1;
+    return this.#last;
+  }
+
+  put(id: number, json: string, privileged: boolean): void {
+    this.#byId.set(id, { json: Buffer.from(json), privileged });
+    if (this.#byId.size <= REPORTS_KEPT_MAX) return;
+    // A Map keeps the order of insertion.
+    const oldest = this.#byId.keys().next();
+    if (!oldest.done) this.#byId.delete(oldest.value);
+  }
+
+  /** At most `most` bytes from `offset` on; the document is dropped with its last byte. */
+  page(id: number, offset: number, most: number, mayAll: boolean): ReportPage {
+    const report = this.#byId.get(id);
+    if (report === undefined) throw new FsError('ESTALE', 'report', `there is no document ${id} any more`);
+    if (report.privileged && !mayAll)
+      throw new FsError('EPERM', 'report', `document ${id} is not for everybody`);
+    const total = report.json.length;
+    if (offset > total) throw new FsError('EINVAL', 'report', `offset ${offset} in ${total} bytes`);
+    const data = report.json.subarray(offset, offset + most);
+    if (offset + data.length === total) this.#byId.delete(id);
+    return { id, total, data };
+  }
+}

@@ -1,0 +1,88 @@
+import { INODE_FLAG_APPEND, INODE_FLAG_IMMUTABLE, INODE_FLAG_NOATIME } from '../engine/layout.js';
+import { FsError } from '../errors.js';
+import type { Ino } from '../types.js';
+import type { VfsContext } from './context.js';
+import type { Inode } from './inodes.js';
+import { MODE_BITS, O_ACCMODE, O_APPEND, O_RDONLY, O_TRUNC, S_ISGID, S_ISUID, withoutSetId } from './mode.js';
+
+/** Rules that several operations share: immutable and append-only files, set-id bits, access times. */
+
+const CAPABILITY_XATTR = Buffer.from('security.capability');
+const DAY_SECONDS = 86_400;
+
+export function flagsOf(c: VfsContext, inode: Inode): number {
+  if (inode.flags < 0) inode.flags = c.engine.getattr(inode.ino, c.attr).flags;
+  return inode.flags;
+}
+
+/** EPERM for an inode that is immutable, or append-only as well with `append`. */
+export function refuseFixed(c: VfsContext, inode: Inode, op: string, append: boolean): void {
+  const fixed = append ? INODE_FLAG_IMMUTABLE | INODE_FLAG_APPEND : INODE_FLAG_IMMUTABLE;
+  if ((flagsOf(c, inode) & fixed) !== 0) refuse(op, inode.ino);
+}
+
+function refuse(op: string, ino: number): never {
+  throw new FsError('EPERM', op, `inode ${ino} is immutable or append-only`);
+}
+
+/** may_delete() of fs/namei.c: neither the directory nor the victim may be append-only or immutable. */
+export function refuseRemoval(c: VfsContext, dir: Inode, name: Uint8Array, op: string): void {
+  refuseFixed(c, dir, op, true);
+  const victim = c.engine.lookup(dir.ino, name);
+  if (victim === 0) return;
+  const known = c.inodes.find(victim);
+  const flags = known !== undefined ? flagsOf(c, known) : c.engine.getattr(victim, c.attr).flags;
+  if ((flags & (INODE_FLAG_IMMUTABLE | INODE_FLAG_APPEND)) !== 0) refuse(op, victim);
+}
+
+/** may_open() of fs/namei.c: no writing to an immutable file, only appending to an append-only one. */
+export function refuseOpen(c: VfsContext, inode: Inode, openFlags: number): void {
+  const truncates = (openFlags & O_TRUNC) !== 0;
+  if ((openFlags & O_ACCMODE) === O_RDONLY && !truncates) return;
+  const appends = (openFlags & O_APPEND) !== 0 && !truncates;
+  refuseFixed(c, inode, 'open', !appends);
+}
+
+/**
+ * Before the contents change: drops security.capability, and the set-id bits when `setId` says so (the kernel
+ * asks for it unless the caller has CAP_FSETID).
+ */
+export function dropPrivileges(c: VfsContext, inode: Inode, setId: boolean): void {
+  if (inode.plain) return;
+  const mode = c.engine.getattr(inode.ino, c.attr).mode;
+  if (c.engine.getxattr(inode.ino, CAPABILITY_XATTR) !== null) {
+    c.engine.removexattr(inode.ino, CAPABILITY_XATTR);
+  }
+  const after = setId ? withoutSetId(mode) : mode;
+  if (after !== mode) c.engine.setattr(inode.ino, { mode: after });
+  inode.plain = (after & MODE_BITS & (S_ISUID | S_ISGID)) === 0;
+}
+
+/** Whether `name` can hold privileges that a write must drop. */
+export const isCapability = (name: Uint8Array): boolean => CAPABILITY_XATTR.equals(name);
+
+/** relatime_need_update() of fs/inode.c, for the inode in c.attr at the time c.now. */
+function accessTimeIsOld(c: VfsContext): boolean {
+  const { atime, mtime, ctime } = c.attr;
+  const notAfter = (t: { sec: number; nsec: number }): boolean =>
+    atime.sec < t.sec || (atime.sec === t.sec && atime.nsec <= t.nsec);
+  return notAfter(mtime) || notAfter(ctime) || c.now.sec - atime.sec >= DAY_SECONDS;
+}
+
+/**
+ * After a read: sets the access time as relatime does. Called when the request is answered already, so that a
+ * full or read-only filesystem can still be read.
+ */
+export function noteAccess(c: VfsContext, ino: Ino): void {
+  if (c.engine.info.readOnly || c.engine.info.shutdown) return;
+  c.engine.getattr(ino, c.attr);
+  if ((c.attr.flags & INODE_FLAG_NOATIME) !== 0) return;
+  c.clock.now(c.now);
+  if (!accessTimeIsOld(c)) return;
+  try {
+    c.engine.touchAtime(ino, c.now);
+  } catch (error) {
+    // The reader has its data; that the time could not be kept (ENOSPC) is no failure of the read.
+    if (!(error instanceof FsError)) throw error;
+  }
+}

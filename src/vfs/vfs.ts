@@ -1,0 +1,285 @@
+import type { Policy } from '../control/protocol.js';
+import type { Engine } from '../engine/api.js';
+import { assert, errnoOf, FsError, InvariantError } from '../errors.js';
+import {
+  fuse_ioctl_out,
+  fuse_out_header,
+  INIT_FLAG,
+  INIT_FLAG2,
+  OPCODE,
+  OPCODE_LIMIT,
+  OPCODE_NAMES,
+} from '../fuse/abi.js';
+import { DirentWriter } from '../fuse/dirents.js';
+import type { Connection } from '../fuse/negotiate.js';
+import type { Reply } from '../fuse/reply.js';
+import type { Request } from '../fuse/request.js';
+import { type CachePolicy, type Clock, type Ino, ROOT_INO } from '../types.js';
+import { getattr, setattr, statfs, statx } from './attributes.js';
+import { emptyAttr, type Operation, type VfsContext } from './context.js';
+import { fsyncdir, opendir, readdir, readdirplus } from './directories.js';
+import { errnoFor } from './errno.js';
+import {
+  copyFileRange,
+  copyFileRange64,
+  create,
+  fallocate,
+  fsync,
+  lseek,
+  open,
+  read,
+  release,
+  syncfs,
+  tmpfile,
+  write,
+} from './files.js';
+import { HandleTable } from './handles.js';
+import { InodeTable } from './inodes.js';
+import { ioctl } from './ioctl.js';
+import { GOINGDOWN_MODE, type Outbox } from './jobs.js';
+import {
+  batchForget,
+  forget,
+  link,
+  lookup,
+  mkdir,
+  mknod,
+  readlink,
+  rename,
+  rename2,
+  rmdir,
+  symlink,
+  unlink,
+} from './namespace.js';
+import { RemapJobs } from './remap.js';
+import { ReportStore } from './reports.js';
+import { Statistics } from './statistics.js';
+import { getxattr, listxattr, removexattr, setxattr } from './xattrs.js';
+
+export interface VfsOptions {
+  engine: Engine;
+  clock: Clock;
+  random: (bytes: number) => Uint8Array;
+  /** A monotonic clock for the statistics. */
+  nanoseconds: () => number;
+  ownerUid: number;
+  policy: Policy;
+  cache: CachePolicy;
+  outbox: Outbox;
+  /** The region's path, for `info`. */
+  region: string;
+}
+
+/** INTERRUPT and NOTIFY_REPLY get no answer. Every operation is short and done when its interrupt is read. */
+const silent: Operation = (_c, _request, reply) => reply.leave();
+const nothing: Operation = (_c, _request, reply) => reply.empty();
+
+/**
+ * The operations by opcode. What is missing is ENOSYS, which the kernel remembers where it can:
+ * - FLUSH: close(2) has nothing to do here, and is spared a round trip;
+ * - ACCESS: the kernel checks permissions itself (default_permissions);
+ * - GETLK, SETLK, SETLKW, POLL, BMAP: the kernel's own answers are right for one mount;
+ * - SETUPMAPPING, REMOVEMAPPING: virtiofs only.
+ */
+const OPERATIONS: readonly (Operation | undefined)[] = (() => {
+  const table: (Operation | undefined)[] = new Array(OPCODE_LIMIT).fill(undefined);
+  const operations: Partial<Record<keyof typeof OPCODE, Operation>> = {
+    LOOKUP: lookup,
+    FORGET: forget,
+    GETATTR: getattr,
+    SETATTR: setattr,
+    READLINK: readlink,
+    SYMLINK: symlink,
+    MKNOD: mknod,
+    MKDIR: mkdir,
+    UNLINK: unlink,
+    RMDIR: rmdir,
+    RENAME: rename,
+    LINK: link,
+    OPEN: open,
+    READ: read,
+    WRITE: write,
+    STATFS: statfs,
+    RELEASE: release,
+    FSYNC: fsync,
+    SETXATTR: setxattr,
+    GETXATTR: getxattr,
+    LISTXATTR: listxattr,
+    REMOVEXATTR: removexattr,
+    OPENDIR: opendir,
+    READDIR: readdir,
+    RELEASEDIR: release,
+    FSYNCDIR: fsyncdir,
+    CREATE: create,
+    INTERRUPT: silent,
+    DESTROY: nothing,
+    IOCTL: ioctl,
+    NOTIFY_REPLY: silent,
+    BATCH_FORGET: batchForget,
+    FALLOCATE: fallocate,
+    READDIRPLUS: readdirplus,
+    RENAME2: rename2,
+    LSEEK: lseek,
+    COPY_FILE_RANGE: copyFileRange,
+    SYNCFS: syncfs,
+    TMPFILE: tmpfile,
+    STATX: statx,
+    COPY_FILE_RANGE_64: copyFileRange64,
+  };
+  for (const [name, operation] of Object.entries(operations)) {
+    table[OPCODE[name as keyof typeof OPCODE]] = operation;
+  }
+  return table;
+})();
+
+const NO_RECORD = new Uint8Array(0);
+const ENOSYS = errnoOf('ENOSYS');
+
+/** The filesystem as the kernel sees it: POSIX operations over the engine. */
+export class Vfs {
+  readonly #context: VfsContext;
+
+  constructor(options: VfsOptions, reply: Reply) {
+    const { engine, outbox } = options;
+    const inodes = new InodeTable((ino) => this.#inactivate(ino));
+    this.#context = {
+      engine,
+      clock: options.clock,
+      random: options.random,
+      ownerUid: options.ownerUid,
+      policy: options.policy,
+      cache: options.cache,
+      region: options.region,
+      outbox,
+      inodes,
+      handles: new HandleTable(inodes),
+      reports: new ReportStore(),
+      remaps: new RemapJobs(inodes, outbox),
+      statistics: new Statistics(options.nanoseconds),
+      dirents: new DirentWriter(reply.body, reply.bodyWords),
+      setxattrExt: true,
+      attr: emptyAttr(),
+      rootAttr: emptyAttr(),
+      now: { sec: 0, nsec: 0 },
+      plan: { segments: [], bytes: 0 },
+    };
+  }
+
+  /** What was agreed on with the kernel. */
+  connected(connection: Connection): void {
+    this.#context.setxattrExt = (connection.flags & INIT_FLAG.SETXATTR_EXT) !== 0;
+    const { cache, outbox } = this.#context;
+    if (cache !== 'always' && (connection.flags2 & INIT_FLAG2.DIRECT_IO_ALLOW_MMAP) === 0) {
+      outbox.log('warn', 'this kernel (before 6.6) refuses shared mappings of files without a page cache');
+    }
+  }
+
+  /** Answers one request. Never throws, and never leaves a request unanswered. */
+  handle(request: Request, reply: Reply): void {
+    const { opcode } = request;
+    const operation = opcode < OPCODE_LIMIT ? OPERATIONS[opcode] : undefined;
+    if (operation === undefined) {
+      reply.error(ENOSYS);
+      return;
+    }
+    const { statistics } = this.#context;
+    statistics.begin(opcode);
+    let errno = 0;
+    try {
+      operation(this.#context, request, reply);
+      assert(reply.done, `${OPCODE_NAMES[opcode]} was answered`);
+    } catch (error) {
+      errno = this.#errnoFor(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`);
+      if (!reply.done) reply.error(errno);
+    }
+    statistics.end(opcode, errno);
+  }
+
+  #errnoFor(error: unknown, what: string): number {
+    const { engine, outbox } = this.#context;
+    return errnoFor(error, what, engine, outbox);
+  }
+
+  /** Main has invalidated the pages for a remap job: does it, and hands out the answer. */
+  runRemap(id: number): void {
+    const { remaps, outbox } = this.#context;
+    const remap = remaps.take(id);
+    if (remap === undefined) {
+      outbox.log('error', `there is no remap job ${id}`);
+      return;
+    }
+    let reply: Uint8Array;
+    try {
+      reply = ioctlReply(remap.unique, 0, remap.run());
+    } catch (error) {
+      reply = ioctlReply(remap.unique, this.#errnoFor(error, `remap job ${id}`), null);
+    }
+    remaps.finish(id, remap, reply);
+  }
+
+  /** Main could not prepare a remap job and has answered it. */
+  dropRemap(id: number): void {
+    this.#context.remaps.drop(id);
+  }
+
+  /**
+   * Shuts the filesystem down for a GOINGDOWN ioctl and hands out the answer, to be sent when the kernel has dropped
+   * what it has cached: a read from its cache would still succeed. The root's attributes stay.
+   */
+  goDown(unique: bigint, mode: number): void {
+    const { engine, inodes, outbox } = this.#context;
+    let errno = 0;
+    try {
+      if (!Object.values<number>(GOINGDOWN_MODE).includes(mode)) {
+        throw new FsError('EINVAL', 'goingdown', `there is no mode ${mode}`);
+      }
+      if (!engine.info.shutdown) {
+        if (mode !== GOINGDOWN_MODE.flushNothing) engine.commit();
+        engine.shutdown('asked for by GOINGDOWN');
+        outbox.log('warn', `shut down by GOINGDOWN, mode ${mode}: everything is EIO until the next mount`);
+      }
+    } catch (error) {
+      errno = this.#errnoFor(error, 'goingdown');
+    }
+    const cached = inodes.inos().filter((ino) => ino !== ROOT_INO);
+    const ranges = cached.map((ino) => ({ ino, offset: 0, length: 0 }));
+    // Nothing is copied back: the caller's word stays as it is.
+    outbox.ran(0, errno === 0 ? ranges : [], ioctlReply(unique, errno, errno === 0 ? NO_RECORD : null));
+  }
+
+  /** The document of a finished failure. */
+  storeReport(id: number, json: string): void {
+    this.#context.reports.put(id, json, true);
+  }
+
+  /** The mount is gone: every file is closed and forgotten. Unlinked ones are freed. */
+  end(): void {
+    this.#context.handles.end();
+    this.#context.inodes.end();
+  }
+
+  #inactivate(ino: Ino): void {
+    const { engine } = this.#context;
+    if (engine.info.readOnly || engine.info.shutdown) return;
+    try {
+      engine.inactivate(ino);
+    } catch (error) {
+      // Nobody waits for it. What could not be freed stays an orphan, which the next mount frees.
+      this.#errnoFor(error, `inactivation of inode ${ino}`);
+      if (error instanceof FsError || error instanceof InvariantError) return;
+      throw error;
+    }
+  }
+}
+
+/** A whole reply to an IOCTL: an error (no record), or success with a record. */
+function ioctlReply(unique: bigint, errno: number, record: Uint8Array | null): Uint8Array {
+  const at = fuse_out_header.at;
+  const body = record === null ? 0 : fuse_ioctl_out.size + record.length;
+  const message = Buffer.alloc(fuse_out_header.size + body);
+  message.writeUInt32LE(message.length, at.len);
+  message.writeInt32LE(-errno, at.error);
+  message.writeBigUInt64LE(unique, at.unique);
+  if (record !== null) message.set(record, fuse_out_header.size + fuse_ioctl_out.size);
+  return message;
+}
