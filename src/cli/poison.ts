@@ -1,0 +1,73 @@
+import { type Command, Option } from 'commander';
+import { POISON_FLAG, POLICIES, type Policy } from '../control/protocol.js';
+import type { PoisonDocument } from '../control/schema.js';
+import { jsonOption, lengthOption, offsetOption, POLICY_NAMES } from './arguments.js';
+import type { CliEnvironment } from './environment.js';
+import { onMount } from './on-mount.js';
+import { counted, formatTable, printJson } from './output.js';
+import { OWNER_COLUMNS, VICTIM_COLUMNS } from './owner-text.js';
+import { poisonTarget, type TargetOptions } from './poison-target.js';
+
+interface Options extends TargetOptions {
+  policy?: Policy;
+  latent?: boolean;
+  json?: boolean;
+}
+
+const EXAMPLE = `
+Examples:
+  $ rmapfs poison /mnt/pmem --offset 1M --length 4096
+  $ rmapfs poison --file /mnt/pmem/data --offset 8K --length 4K --policy late --json
+
+Policies: early (SIGBUS to every process that has the page mapped and touched), late (unmap only),
+kill (SIGKILL instead of SIGBUS), notify (events only).`;
+
+export function registerPoison(program: Command, env: CliEnvironment): void {
+  program
+    .command('poison')
+    .description('make a range of the memory fail, and tell everyone whom it concerns')
+    .argument('[dir]', 'the mount point or a path below it; the offset is physical')
+    .option('--file <file>', 'a file of the mount; the offset is one in the file')
+    .addOption(offsetOption('offset of the range, in bytes'))
+    .addOption(lengthOption('length of the range, in bytes; 2^64-1 with offset 0 is the whole device'))
+    .addOption(new Option('--policy <policy>', 'who is told (default: as mounted)').choices(POLICY_NAMES))
+    .option('--latent', 'nobody notices until the range is read')
+    .addOption(jsonOption())
+    .addHelpText('after', EXAMPLE)
+    .action((dir: string | undefined, options: Options, command: Command) =>
+      runPoison(env, dir, options, command),
+    );
+}
+
+async function runPoison(
+  env: CliEnvironment,
+  dir: string | undefined,
+  options: Options,
+  command: Command,
+): Promise<void> {
+  const target = poisonTarget(command, 'poison', dir, options);
+  const report = await onMount(env, target.task, (client) =>
+    client.poison({
+      offset: options.offset,
+      length: options.length,
+      flags: target.flags | (options.latent ? POISON_FLAG.latent : 0),
+      policy: POLICIES.indexOf(options.policy ?? 'default'),
+    }),
+  );
+  if (options.json) await printJson(env, report);
+  else await env.write(reportText(report));
+}
+
+function reportText(report: PoisonDocument): string {
+  const kind = report.latent ? 'latent: nobody was told' : 'known';
+  let text = `poisoned ${report.length} bytes at physical offset ${report.physical} (${kind})\n`;
+  text += `\n${counted(report.owners.length, 'owner')}\n${formatTable(OWNER_COLUMNS, report.owners)}`;
+  text += `\n${counted(report.victims.length, 'victim')}\n`;
+  if (report.victims.length > 0) text += formatTable(VICTIM_COLUMNS, report.victims);
+  const unreadable = report.scan?.unreadable ?? 0;
+  if (unreadable > 0) {
+    text += `\nProcesses of other users that could not be looked at: ${unreadable}. A mount by root reaches them.\n`;
+  }
+  if (report.shutdown) text += '\nMetadata were hit: the filesystem has shut down.\n';
+  return text;
+}

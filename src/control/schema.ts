@@ -1,0 +1,104 @@
+import { z } from 'zod';
+
+/**
+ * The JSON documents of the REPORT ioctl. The daemon writes them and the client checks them; fields may be
+ * added, so unknown ones are kept. Sizes and offsets are bytes.
+ */
+
+const size = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+const count = z.number().int().nonnegative();
+
+export const InfoDocument = z.looseObject({
+  label: z.string(),
+  uuid: z.string(),
+  /** Size of the filesystem in bytes. */
+  size,
+  blockSize: count,
+  blocks: z.looseObject({
+    total: count,
+    free: count,
+    /** Blocks with two owners and more. */
+    shared: count,
+    bad: count,
+  }),
+  inodes: count,
+  lastTransaction: count,
+  /** Mounted: whether the unmount before this mount was clean. Unmounted: whether the last one was. */
+  clean: z.boolean(),
+  shutdown: z.boolean(),
+  readOnly: z.boolean(),
+  /** Mounted only. */
+  pid: count.optional(),
+  region: z.string().optional(),
+  policy: z.string().optional(),
+});
+export type InfoDocument = z.infer<typeof InfoDocument>;
+
+/** Where in the region an owner's part lies. */
+const range = { physical: size, length: size };
+
+export const FileOwnerDocument = z.looseObject({
+  kind: z.literal('file'),
+  ino: count,
+  /** Paths from the root of the mount ("/a/b"); empty when the file has no link any more. */
+  paths: z.array(z.string()),
+  fileOffset: size,
+  ...range,
+  fork: z.enum(['data', 'attr']),
+  unwritten: z.boolean().optional(),
+  shareCount: count,
+  /** Some process has it open, or maps it. */
+  open: z.boolean(),
+});
+export type FileOwnerDocument = z.infer<typeof FileOwnerDocument>;
+
+export const OwnerDocument = z.discriminatedUnion('kind', [
+  FileOwnerDocument,
+  z.looseObject({ kind: z.literal('metadata'), tree: z.string(), ...range }),
+  z.looseObject({ kind: z.literal('superblock'), ...range }),
+  z.looseObject({ kind: z.literal('free'), ...range }),
+]);
+export type OwnerDocument = z.infer<typeof OwnerDocument>;
+
+/** The document of REPORT_KIND.owners: in physical order, a shared range once an owner. */
+export const OwnersDocument = z.array(OwnerDocument);
+
+export const VictimDocument = z.looseObject({
+  pid: count,
+  tid: count,
+  comm: z.string(),
+  ino: count,
+  /** Hexadecimal, "0x7f...": the page's address in that process. */
+  address: z.string().regex(/^0x[0-9a-f]+$/),
+  /** Least significant bit of the address that counts: 12 for a page of 4096 bytes. */
+  lsb: count,
+  /** "SIGBUS", "SIGKILL", or "none". */
+  signal: z.string(),
+  /** Name of the si_code: "BUS_MCEERR_AO" ... */
+  code: z.string(),
+  means: z.enum(['ptrace', 'client', 'kill', 'sigkill', 'none']),
+  /** "delivered", or why not. */
+  result: z.string(),
+});
+export type VictimDocument = z.infer<typeof VictimDocument>;
+
+/** The document that POISON answers the id of. */
+export const PoisonDocument = z.looseObject({
+  ...range,
+  latent: z.boolean(),
+  owners: z.array(OwnerDocument),
+  victims: z.array(VictimDocument),
+  shutdown: z.boolean(),
+  /** Processes looked at, those that ended meanwhile, and those of other users when the daemon is not root's. */
+  scan: z
+    .object({ processes: z.number().int(), ended: z.number().int(), unreadable: z.number().int() })
+    .optional(),
+});
+export type PoisonDocument = z.infer<typeof PoisonDocument>;
+
+export const StatsDocument = z.record(z.string(), z.unknown());
+export type StatsDocument = z.infer<typeof StatsDocument>;
+
+/** One entry of `rmapfs badblocks --json`. `since`: seconds since 1970. */
+export const BadBlockDocument = z.object({ ...range, latent: z.boolean(), since: z.number().int() });
+export type BadBlockDocument = z.infer<typeof BadBlockDocument>;

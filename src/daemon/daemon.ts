@@ -1,0 +1,200 @@
+import { closeSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import createDebug from 'debug';
+import type { Signaller } from '../failure/deliver.js';
+import { deviceId, type ProcessTable } from '../failure/procfs.js';
+import { COMMIT_INTERVAL_MS, MOUNT_READY_TIMEOUT_MS } from '../limits.js';
+import type { FromCore, ToCore } from './bridge.js';
+import type { Core, CoreEnd } from './core-thread.js';
+import { Jobs } from './jobs.js';
+import { describeError, type Log } from './log.js';
+import type { Mounted } from './mount.js';
+import { Notifier } from './notifier.js';
+import type { DaemonOptions } from './options.js';
+
+const debug = createDebug('rmapfs:main');
+
+/** The system below the daemon. Passed in, so that a test can run it without root. */
+export interface DaemonParts {
+  /** Returns the mount point without symbolic links. */
+  readonly checkMountpoint: (dir: string) => Promise<string>;
+  readonly mount: (options: DaemonOptions, dir: string) => Promise<Mounted>;
+  readonly unmount: (dir: string, device: string) => Promise<'done' | 'busy'>;
+  readonly startCore: (handle: (message: FromCore) => void) => Core;
+  /** Writes the kernel's dirty pages of the filesystem back. */
+  readonly syncFilesystem: (dir: string) => Promise<void>;
+  readonly callerWord: (pid: number, address: number) => number;
+  readonly table: ProcessTable;
+  readonly signaller: Signaller;
+  readonly log: Log;
+}
+
+/**
+ * The life of one mount as the main thread sees it:
+ *
+ *     check the mount point -> core: region and engine -> /dev/fuse, mount(2) -> core: FUSE_INIT -> serving
+ *     serving -> unmounted by anyone, or by stop() -> core: commit, clean mark -> end
+ *
+ * The region is opened before anything is mounted, so that a bad one is only an error message.
+ */
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #parts: DaemonParts;
+  readonly #dir: string;
+  readonly #opened = deferred<void>();
+  readonly #ready = deferred<void>();
+  readonly #jobs = deferred<Jobs>();
+  readonly #core: Core;
+  /** Null until it is mounted. */
+  #mounted: Mounted | null = null;
+  #stopping = false;
+  /** Resolves when the core has ended and /dev/fuse is closed, so that nobody hangs on the mount. */
+  readonly ended: Promise<CoreEnd>;
+
+  /** Resolves with a mount that can be used. Rejects with nothing mounted. */
+  static async start(options: DaemonOptions, parts: DaemonParts): Promise<Daemon> {
+    const dir = await parts.checkMountpoint(options.mountpoint);
+    const daemon = new Daemon(options, parts, dir);
+    await daemon.#start();
+    return daemon;
+  }
+
+  private constructor(options: DaemonOptions, parts: DaemonParts, dir: string) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#dir = dir;
+    this.#core = parts.startCore((message) => this.#handle(message));
+    this.ended = this.#core.ended.then((end) => {
+      if (this.#mounted !== null) closeSync(this.#mounted.fuseFd);
+      for (const step of [this.#opened, this.#ready, this.#jobs]) step.reject(new Error(end.reason));
+      return end;
+    });
+  }
+
+  async #start(): Promise<void> {
+    await this.#opened.promise;
+    debug('the region is open: mounting on %s', this.#dir);
+    try {
+      this.#mounted = await this.#parts.mount(this.#options, this.#dir);
+    } catch (error) {
+      this.#core.giveUp();
+      await this.ended;
+      throw error;
+    }
+    const { fuseFd } = this.#mounted;
+    this.#core.serve(fuseFd);
+    try {
+      await inTime(this.#ready.promise, 'FUSE_INIT of the kernel');
+      // Not the synchronous form: the core answers it.
+      const root = await inTime(stat(this.#dir), `answer of ${this.#dir}`);
+      this.#serve(fuseFd, root.dev);
+    } catch (error) {
+      await this.stop('it could not be started');
+      throw error;
+    }
+  }
+
+  #serve(fuseFd: number, dev: number): void {
+    const { table, signaller, log, callerWord } = this.#parts;
+    const notifier = new Notifier(fuseFd);
+    const nowMicros = (): number => Math.round(performance.now() * 1000);
+    const device = deviceId(dev);
+    const env = { device, table, signaller, invalidator: notifier, nowMicros };
+    const post = (message: ToCore): Promise<void> => this.#core.link.post(message);
+    const sync = (): Promise<void> => this.#parts.syncFilesystem(this.#dir);
+    this.#jobs.resolve(new Jobs({ env, notifier, post, log, callerWord, sync }));
+    const timer = setInterval(() => this.#commit(), COMMIT_INTERVAL_MS);
+    void this.ended.then(() => clearInterval(timer));
+    log('info', `${this.#options.region} on ${this.#dir}, device ${device.major}:${device.minor}`);
+  }
+
+  /** The core blocks in its read and has no timers. */
+  #commit(): void {
+    const { link } = this.#core;
+    if (link.dirty && link.idle) void link.post({ type: 'commit' });
+  }
+
+  /** Unmounts, which ends the core. A mount in use is detached instead and ends with its last user. */
+  async stop(why: string): Promise<void> {
+    if (this.#stopping || this.#mounted === null) return;
+    this.#stopping = true;
+    this.#parts.log('info', `unmounting ${this.#dir}: ${why}`);
+    try {
+      const how = await this.#parts.unmount(this.#dir, this.#mounted.device);
+      if (how === 'busy') this.#parts.log('warn', `${this.#dir} is in use: it ends with its last user`);
+    } catch (error) {
+      this.#stopping = false;
+      this.#parts.log('error', describeError(error));
+    }
+  }
+
+  #handle(message: FromCore): void {
+    debug('core: %s', message.type);
+    switch (message.type) {
+      case 'opened':
+        this.#opened.resolve();
+        break;
+      case 'ready':
+        this.#ready.resolve();
+        break;
+      case 'log':
+        this.#parts.log(message.level, message.text);
+        break;
+      case 'failure':
+        this.#withJobs((jobs) => jobs.failure(message.job));
+        break;
+      case 'remap':
+        this.#withJobs((jobs) => jobs.remap(message.job));
+        break;
+      case 'goingdown':
+        this.#withJobs((jobs) => jobs.goingDown(message.job));
+        break;
+      case 'ran':
+        this.#withJobs((jobs) => jobs.ran(message.id, message.after, message.reply));
+        break;
+      case 'invalidate':
+        this.#withJobs((jobs) => jobs.invalidate(message.ranges));
+        break;
+      case 'ended':
+        // Belongs to the core thread, which gives it out as `ended`.
+        break;
+    }
+  }
+
+  /** A user may be quicker than the start: the jobs of the core wait, in order, until the mount is known. */
+  #withJobs(run: (jobs: Jobs) => void): void {
+    void this.#jobs.promise.then(run);
+  }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: Error) => void;
+}
+
+function deferred<T>(): Deferred<T> {
+  let resolve: (value: T) => void = () => {};
+  let reject: (reason: Error) => void = () => {};
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  // A step that nobody waits for any more may fail: its reason is in `ended` too.
+  promise.catch(() => {});
+  return { promise, resolve, reject };
+}
+
+/** @param what what did not come, when it did not */
+async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new Error(`mount: waited ${MOUNT_READY_TIMEOUT_MS} ms for the ${what}, in vain`);
+    timer = setTimeout(() => reject(error), MOUNT_READY_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,110 @@
+import createDebug from 'debug';
+import { FsError } from '../errors.js';
+import { type FailureEnv, notifyFailure } from '../failure/chain.js';
+import { GOINGDOWN_MODE } from '../vfs/jobs.js';
+import type { FailureJob, FileRange, GoingDownJob, RemapJob, ToCore } from './bridge.js';
+import { describeError, type Log } from './log.js';
+import { errorReply, type Notifier, poisonReply } from './notifier.js';
+
+const debug = createDebug('rmapfs:jobs');
+
+export interface JobParts {
+  readonly env: FailureEnv;
+  readonly notifier: Pick<Notifier, 'invalidate' | 'reply'>;
+  /** Resolves when the core has handled the message. */
+  readonly post: (message: ToCore) => Promise<void>;
+  readonly log: Log;
+  /** A u32 in the memory of a process that waits for an answer. */
+  readonly callerWord: (pid: number, address: number) => number;
+  /** Writes the kernel's dirty pages of the mount back. */
+  readonly sync: () => Promise<void>;
+}
+
+/**
+ * What the core hands to the main thread because it has to wait for the core, or for processes. Every job
+ * that comes with a request is answered, with EIO when it throws: no caller is left hanging.
+ */
+export class Jobs {
+  readonly #parts: JobParts;
+  /** Failures are reported and answered in the order in which they happened. */
+  #failures: Promise<void> = Promise.resolve();
+
+  constructor(parts: JobParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves when the failure is reported and its ioctl answered. */
+  failure(job: FailureJob): Promise<void> {
+    this.#failures = this.#failures.then(() => this.#failure(job));
+    return this.#failures;
+  }
+
+  async #failure(job: FailureJob): Promise<void> {
+    const { env, notifier, post } = this.#parts;
+    try {
+      const report = notifyFailure(job, env);
+      // The core must have the report before the caller can ask for it.
+      await post({ type: 'report', id: job.report, json: JSON.stringify(report) });
+      notifier.reply(poisonReply(job, report.victims.length));
+    } catch (error) {
+      this.#failed(`failure at ${job.physical}`, error, job.unique);
+    }
+  }
+
+  /**
+   * First half: what is cached for the ranges is written back and dropped, then the core may change blocks.
+   */
+  remap(job: RemapJob): void {
+    debug('remap %d: before', job.id);
+    try {
+      this.#invalidate(job.before);
+    } catch (error) {
+      this.#failed(`remap ${job.id}`, error, job.unique);
+      void this.#parts.post({ type: 'drop', id: job.id });
+      return;
+    }
+    void this.#parts.post({ type: 'run', id: job.id });
+  }
+
+  /** Second half: what was read between the two halves is dropped, and the caller gets the core's answer. */
+  ran(id: number, after: readonly FileRange[], reply: Uint8Array): void {
+    debug('remap %d: after', id);
+    try {
+      this.#invalidate(after);
+    } catch (error) {
+      // The blocks have changed already, so the core's answer stands.
+      this.#parts.log('error', `remap ${id}: pages were not dropped: ${describeError(error)}`);
+    }
+    this.#parts.notifier.reply(reply);
+  }
+
+  /** Hands the core what a GOINGDOWN ioctl asks for; its answer comes by ran(). */
+  async goingDown(job: GoingDownJob): Promise<void> {
+    const { callerWord, sync, post } = this.#parts;
+    try {
+      const mode = callerWord(job.pid, job.address);
+      if (mode === GOINGDOWN_MODE.flushAll) await sync();
+      await post({ type: 'goingdown', unique: job.unique, mode });
+    } catch (error) {
+      this.#failed('going down', error, job.unique);
+    }
+  }
+
+  /** Drops pages with nobody waiting. */
+  invalidate(ranges: readonly FileRange[]): void {
+    try {
+      this.#invalidate(ranges);
+    } catch (error) {
+      this.#parts.log('error', `pages were not dropped: ${describeError(error)}`);
+    }
+  }
+
+  #invalidate(ranges: readonly FileRange[]): void {
+    for (const range of ranges) this.#parts.notifier.invalidate(range);
+  }
+
+  #failed(what: string, error: unknown, unique: bigint): void {
+    this.#parts.log('error', `${what}: ${describeError(error)}`);
+    this.#parts.notifier.reply(errorReply(unique, error instanceof FsError ? error.code : 'EIO'));
+  }
+}

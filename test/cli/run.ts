@@ -1,0 +1,23 @@
+import { runCli } from '../../src/cli/program.js';
+import type { ControlSystem } from '../../src/control/client.js';
+
+export interface CliResult {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command line in this process with what it prints collected. */
+export async function runFake(control: ControlSystem, ...args: string[]): Promise<CliResult> {
+  const result: CliResult = { status: -1, stdout: '', stderr: '' };
+  result.status = await runCli(args, {
+    control,
+    write: async (text) => {
+      result.stdout += text;
+    },
+    warn: (text) => {
+      result.stderr += text;
+    },
+  });
+  return result;
+}

@@ -1,0 +1,161 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { ControlSystem } from '../../src/control/client.js';
+import * as codec from '../../src/control/codec.js';
+import type { Ioctl } from '../../src/control/ioctl.js';
+import { checkIoctl } from '../../src/control/ioctl.js';
+import { IOC, REPORT_KIND } from '../../src/control/protocol.js';
+import type { InfoDocument, OwnerDocument, PoisonDocument } from '../../src/control/schema.js';
+
+/** An errno as the kernel would answer it. */
+function errno(code: string): Error {
+  return Object.assign(new Error(code), { code, syscall: 'ioctl' });
+}
+
+export const INFO: InfoDocument = {
+  label: 'fake',
+  uuid: '00000000-0000-0000-0000-000000000001',
+  size: 1048576,
+  blockSize: 4096,
+  blocks: { total: 256, free: 200, shared: 2, bad: 1 },
+  inodes: 3,
+  lastTransaction: 17,
+  clean: true,
+  shutdown: false,
+  readOnly: false,
+  pid: process.pid,
+};
+
+/**
+ * The daemon's side of the control interface over plain files in a temporary directory: it decodes what the
+ * client encodes and answers from the fields below. Paging is real; `pageRecords` makes pages small.
+ */
+export class FakeMount {
+  readonly directory = fs.mkdtempSync(path.join(os.tmpdir(), 'rmapfs-fake-'));
+  readonly system: ControlSystem;
+  /** Requests in the order they came, decoded. */
+  readonly log: { name: string; path: string; request: unknown }[] = [];
+  /** What a request fails with, by its name in IOC. */
+  readonly failures = new Map<string, string>();
+  filesystemType = 0x65735546;
+  info: unknown = INFO;
+  stats: unknown = { operations: { read: 7 }, commits: 2 };
+  owners: OwnerDocument[] = [];
+  extents: codec.ExtentRecord[] = [];
+  fsmap: codec.FsmapRecord[] = [];
+  bad: codec.BadBlockRecord[] = [];
+  poisoned: PoisonDocument | undefined;
+  dedupe: codec.DedupeAnswer = { bytesDeduped: 4096, status: 0 };
+  pageRecords = 2;
+  pageBytes = codec.REPORT_PAGE_BYTES;
+  readonly #documents = new Map<number, Buffer>();
+
+  constructor() {
+    this.system = {
+      filesystemType: (at) => {
+        fs.statSync(at);
+        return this.filesystemType;
+      },
+      ioctl: (fd, request, direction, record) => this.#ioctl(fd, request, direction, record),
+    };
+  }
+
+  file(name: string, text = 'x'): string {
+    const at = path.join(this.directory, name);
+    fs.writeFileSync(at, text);
+    return at;
+  }
+
+  remove(): void {
+    fs.rmSync(this.directory, { recursive: true });
+  }
+
+  requests(name: string): unknown[] {
+    return this.log.filter((entry) => entry.name === name).map((entry) => entry.request);
+  }
+
+  readonly #ioctl: Ioctl = (fd, request, direction, record) => {
+    checkIoctl(fd, request, direction, record);
+    const name = Object.entries(IOC).find(([, number]) => number === request)?.[0] ?? 'unknown';
+    const note = (decoded: unknown) => {
+      this.log.push({ name, path: fs.readlinkSync(`/proc/self/fd/${fd}`), request: decoded });
+      const failure = this.failures.get(name);
+      if (failure !== undefined) throw errno(failure);
+    };
+    this.#answer(request, record, note);
+  };
+
+  #answer(request: number, record: Buffer, note: (decoded: unknown) => void): void {
+    switch (request) {
+      case IOC.cloneToken:
+        note(null);
+        codec.encodeCloneTokenAnswer(Buffer.from('0123456789abcdef')).copy(record);
+        return;
+      case IOC.clone:
+        note(codec.decodeCloneRequest(record));
+        return;
+      case IOC.dedupe:
+        note(codec.decodeDedupeRequest(record));
+        codec.encodeDedupeAnswer(record, this.dedupe);
+        return;
+      case IOC.poison: {
+        note(codec.decodePoisonRequest(record));
+        this.#documents.set(99, Buffer.from(JSON.stringify(this.poisoned)));
+        codec.encodePoisonAnswer(record, { report: 99, owners: 1, victims: 1 });
+        return;
+      }
+      case IOC.unpoison:
+        note(codec.decodeUnpoisonRequest(record));
+        codec.encodeUnpoisonAnswer(record, 4096);
+        return;
+      case IOC.report:
+        this.#report(record, note);
+        return;
+      default:
+        this.#page(request, record, note);
+    }
+  }
+
+  #page(request: number, record: Buffer, note: (decoded: unknown) => void): void {
+    const cut = <T>(all: T[]) => ({
+      records: all.slice(0, this.pageRecords),
+      last: all.length <= this.pageRecords,
+    });
+    if (request === IOC.extents) {
+      const cursor = codec.decodeExtentsRequest(record);
+      note(cursor);
+      codec.encodeExtentsAnswer(record, cut(this.extents.filter((e) => e.fileOffset >= cursor)));
+    } else if (request === IOC.badblocks) {
+      const cursor = codec.decodeBadBlocksRequest(record);
+      note(cursor);
+      codec.encodeBadBlocksAnswer(record, cut(this.bad.filter((b) => b.physical >= cursor)));
+    } else if (request === IOC.fsmap) {
+      const cursor = codec.decodeFsmapRequest(record);
+      note(cursor);
+      const rest = this.fsmap.filter((r) => order(r, cursor) > 0);
+      codec.encodeFsmapAnswer(record, cut(rest));
+    } else {
+      throw errno('ENOTTY');
+    }
+  }
+
+  #report(record: Buffer, note: (decoded: unknown) => void): void {
+    const asked = codec.decodeReportRequest(record);
+    note(asked);
+    let { id } = asked;
+    if (id === 0) {
+      const document = { [REPORT_KIND.info]: this.info, [REPORT_KIND.owners]: this.owners }[asked.kind];
+      id = this.#documents.size + 1;
+      this.#documents.set(id, Buffer.from(JSON.stringify(document ?? this.stats)));
+    }
+    const all = this.#documents.get(id);
+    if (all === undefined) throw errno('ESTALE');
+    const data = all.subarray(asked.offset, asked.offset + this.pageBytes);
+    codec.encodeReportAnswer(record, { id, total: all.length, data });
+  }
+}
+
+function order(a: codec.FsmapCursor, b: codec.FsmapCursor): number {
+  return a.physical - b.physical || a.owner - b.owner || a.fileOffset - b.fileOffset;
+}

@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest';
+import { decodePoisonAnswer } from '../../src/control/codec.js';
+import { POISON } from '../../src/control/protocol.js';
+import type { FailureJob, ToCore } from '../../src/daemon/bridge.js';
+import { Jobs } from '../../src/daemon/jobs.js';
+import { FsError } from '../../src/errors.js';
+import type { FailureEnv } from '../../src/failure/chain.js';
+import { asIno } from '../../src/types.js';
+import { FakeSignaller, FakeTable } from '../support/fake-processes.js';
+
+function job(unique: bigint, report: number): FailureJob {
+  const owners: FailureJob['owners'] = [{ kind: 'free', physical: 4096, length: 4096 }];
+  const failure = { kind: 'failure', latent: false, policy: 'early', shutdown: false } as const;
+  return { ...failure, unique, report, physical: 4096, length: 4096, owners };
+}
+
+function setUp() {
+  const steps: string[] = [];
+  const replies: Buffer[] = [];
+  const logged: string[] = [];
+  const handled: (() => void)[] = [];
+  let broken = false;
+  const notifier = {
+    invalidate: (range: { ino: number; offset: number; length: number }) => {
+      if (broken) throw new Error('device is gone');
+      steps.push(`invalidate ${range.ino}`);
+    },
+    reply: (message: Uint8Array) => {
+      replies.push(Buffer.from(message));
+      steps.push('reply');
+    },
+  };
+  const env: FailureEnv = {
+    device: { major: 0, minor: 1 },
+    table: new FakeTable([]),
+    signaller: new FakeSignaller(),
+    invalidator: notifier,
+    nowMicros: () => 0,
+  };
+  const post = (message: ToCore): Promise<void> => {
+    steps.push('id' in message && message.type !== 'run' ? `${message.type} ${message.id}` : message.type);
+    return new Promise((resolve) => handled.push(resolve));
+  };
+  const jobs = new Jobs({
+    env,
+    notifier,
+    post,
+    log: (level, text) => logged.push(`${level} ${text}`),
+    callerWord: (pid, address) => {
+      if (address === 0) throw new FsError('EFAULT', 'ioctl', `nothing there in ${pid}`);
+      return address;
+    },
+    sync: async () => {
+      steps.push('sync');
+    },
+  });
+  return {
+    jobs,
+    steps,
+    replies,
+    logged,
+    env,
+    handled,
+    breakDevice: () => {
+      broken = true;
+    },
+  };
+}
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Length, error and unique of a fuse_out_header. */
+const header = (reply: Buffer) => [reply.readUInt32LE(0), reply.readInt32LE(4), reply.readBigUInt64LE(8)];
+
+describe('failure', () => {
+  it('answers the ioctl only after the core has the report', async () => {
+    const { jobs, steps, replies, handled } = setUp();
+    const done = jobs.failure(job(0x1_0000_0002n, 7));
+    await settle();
+    expect(steps).toEqual(['report 7']);
+    handled[0]();
+    await done;
+    expect(steps).toEqual(['report 7', 'reply']);
+    expect(header(replies[0])).toEqual([16 + 16 + POISON.size, 0, 0x1_0000_0002n]);
+    const record = replies[0].subarray(32);
+    expect(decodePoisonAnswer(record)).toEqual({ report: 7, owners: 1, victims: 0 });
+    expect(record.readBigUInt64LE(POISON.offset)).toBe(4096n);
+  });
+
+  it('takes one after the other', async () => {
+    const { jobs, steps, handled } = setUp();
+    const both = Promise.all([jobs.failure(job(2n, 1)), jobs.failure(job(4n, 2))]);
+    await settle();
+    expect(steps).toEqual(['report 1']);
+    handled[0]();
+    await settle();
+    expect(steps).toEqual(['report 1', 'reply', 'report 2']);
+    handled[1]();
+    await both;
+  });
+
+  it('answers EIO and goes on when the chain throws', async () => {
+    const { jobs, env, replies, logged, handled } = setUp();
+    const broken = job(2n, 1);
+    broken.owners = [
+      {
+        ...{ kind: 'file', ino: asIno(5), fileOffset: 0, physical: 4096, length: 4096, fork: 'data' },
+        ...{ unwritten: false, shareCount: 1, paths: [], open: false },
+      },
+    ];
+    env.table.scan = () => {
+      throw new Error('no /proc here');
+    };
+    await jobs.failure(broken);
+    expect(header(replies[0])).toEqual([16, -5, 2n]);
+    expect(logged.join()).toMatch(/no \/proc here/);
+    const next = jobs.failure(job(4n, 2));
+    await settle();
+    handled[0]();
+    await next;
+    expect(header(replies[1])[2]).toBe(4n);
+  });
+});
+
+describe('remap', () => {
+  const range = (ino: number) => ({ ino: asIno(ino), offset: 0, length: 4096 });
+
+  it('invalidates, lets the core run, invalidates again and answers', () => {
+    const { jobs, steps, replies } = setUp();
+    jobs.remap({ kind: 'remap', id: 3, unique: 2n, before: [range(10), range(11)] });
+    expect(steps).toEqual(['invalidate 10', 'invalidate 11', 'run']);
+    jobs.ran(3, [range(11)], Buffer.from('the reply'));
+    expect(steps.slice(3)).toEqual(['invalidate 11', 'reply']);
+    expect(replies[0].toString()).toBe('the reply');
+  });
+
+  it('does not let the core run when pages could not be dropped before', () => {
+    const { jobs, steps, replies, logged, breakDevice } = setUp();
+    breakDevice();
+    jobs.remap({ kind: 'remap', id: 3, unique: 2n, before: [range(10)] });
+    // The core would keep the job and its two inodes for ever.
+    expect(steps).toEqual(['reply', 'drop 3']);
+    expect(header(replies[0])).toEqual([16, -5, 2n]);
+    expect(logged.length).toBe(1);
+  });
+
+  it('sends the answer even when pages could not be dropped after', () => {
+    const { jobs, replies, logged, breakDevice } = setUp();
+    breakDevice();
+    jobs.ran(3, [range(10)], Buffer.from('the reply'));
+    jobs.invalidate([range(10)]);
+    expect(replies.map(String)).toEqual(['the reply']);
+    expect(logged.length).toBe(2);
+  });
+});
+
+describe('going down', () => {
+  it('hands the core the word that the caller passed by its address', async () => {
+    const { jobs, steps, replies, handled } = setUp();
+    const done = jobs.goingDown({ unique: 2n, pid: 1, address: 2 });
+    await settle();
+    expect(steps).toEqual(['goingdown']);
+    handled[0]();
+    await done;
+    expect(replies).toEqual([]);
+  });
+
+  it('answers itself when there is no such word', async () => {
+    const { jobs, steps, replies, logged } = setUp();
+    await jobs.goingDown({ unique: 2n, pid: 1, address: 0 });
+    expect(steps).toEqual(['reply']);
+    expect(header(replies[0])).toEqual([16, -14, 2n]);
+    expect(logged.join()).toMatch(/nothing there in 1/);
+  });
+});
