@@ -39,9 +39,16 @@ export class InvariantError extends Error {
   override readonly name = 'InvariantError';
 }
 
-/** Assertions stay on in production: a wrong answer costs more than the check. */
+/**
+ * Assertions stay on in production: a wrong answer costs more than the check. Where `what` is put together from
+ * numbers, use `if (...) broken(...)`: arguments are made even when the condition holds.
+ */
 export function assert(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new InvariantError(`invariant broken: ${what}`);
+  if (!condition) broken(what);
+}
+
+export function broken(what: string): never {
+  throw new InvariantError(`invariant broken: ${what}`);
 }
 
 /** On-region damage (checksum, address, tree id, order). Carries EUCLEAN-like meaning; the kernel sees EIO. */

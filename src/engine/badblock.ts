@@ -1,4 +1,4 @@
-import { assert } from '../errors.js';
+import { broken } from '../errors.js';
 import type { BadBlockIndex } from './context.js';
 import { BAD_LATENT } from './layout.js';
 import type { Tree } from './tree.js';
@@ -55,7 +55,7 @@ export class BadBlocks implements BadBlockIndex {
   /** How many blocks from the bad block `from` on lie in its run, at most `limit`. */
   lengthAt(from: number, limit: number): number {
     const run = this.#runs[this.#indexFrom(from)];
-    assert(run !== undefined && run.from <= from, `block ${from} is not bad`);
+    if (run === undefined || run.from > from) broken(`block ${from} is not bad`);
     return Math.min(limit, run.to - from);
   }
 
@@ -66,7 +66,7 @@ export class BadBlocks implements BadBlockIndex {
 
   /** Within a step (two records and one for each run in the range): marks all blocks of [from, to). */
   mark(run: BadRun): void {
-    assert(run.from < run.to, `bad run ${run.from}..${run.to}`);
+    if (run.from >= run.to) broken(`bad run ${run.from}..${run.to}`);
     this.clear(run.from, run.to);
     let { from, to } = run;
     const at = this.#indexFrom(from);
@@ -121,7 +121,7 @@ export class BadBlocks implements BadBlockIndex {
   #drop(at: number): void {
     const [run] = this.#runs.splice(at, 1);
     const existed = this.#tree.remove(run.from, 0, 0, 0);
-    assert(existed, `the badblock tree has no record at ${run.from}`);
+    if (!existed) broken(`the badblock tree has no record at ${run.from}`);
     this.#count -= run.to - run.from;
   }
 }

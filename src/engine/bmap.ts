@@ -1,4 +1,4 @@
-import { assert } from '../errors.js';
+import { broken } from '../errors.js';
 import { EXTENT_MAX_BLOCKS } from '../limits.js';
 import type { Cursor, Tree } from './tree.js';
 
@@ -46,7 +46,7 @@ export class Bmap {
 
   /** The extent or hole from file block `at` on. A hole ends at the next extent or at FILE_BLOCKS_MAX. */
   lookup(ino: number, at: number, out: Mapping): Mapping {
-    assert(at >= 0 && at < FILE_BLOCKS_MAX, `inode ${ino}: file block ${at}`);
+    if (at < 0 || at >= FILE_BLOCKS_MAX) broken(`inode ${ino}: file block ${at}`);
     const cursor = this.#cursor;
     let more: boolean;
     if (cursor.seekLE(ino, at, 0, 0)) {
@@ -62,7 +62,7 @@ export class Bmap {
       more = cursor.seek(ino, at, 0, 0);
     }
     const end = more && cursor.key(0) === ino ? cursor.key(1) : FILE_BLOCKS_MAX;
-    assert(end > at, `inode ${ino}: the hole at file block ${at} ends at ${end}`);
+    if (end <= at) broken(`inode ${ino}: the hole at file block ${at} ends at ${end}`);
     out.physical = 0;
     out.length = end - at;
     out.flags = 0;
@@ -87,8 +87,8 @@ export class Bmap {
 
   /** Adds an extent where there is a hole and merges it with its neighbours; says in `merge` with what. */
   insert(ino: number, from: number, physical: number, length: number, flags: number, merge: Merge): void {
-    assert(length > 0 && length <= EXTENT_MAX_BLOCKS, `inode ${ino}: extent of ${length} blocks`);
-    assert(physical > 0 && from + length <= FILE_BLOCKS_MAX, `inode ${ino}: extent ${from}+${length}`);
+    if (length <= 0 || length > EXTENT_MAX_BLOCKS) broken(`inode ${ino}: extent of ${length} blocks`);
+    if (physical <= 0 || from + length > FILE_BLOCKS_MAX) broken(`inode ${ino}: extent ${from}+${length}`);
     this.#findLeft(ino, from, physical, length, flags, merge);
     this.#findRight(ino, from, physical, length, flags, merge);
     const total = merge.left + length + merge.right;
@@ -105,14 +105,14 @@ export class Bmap {
   cut(ino: number, from: number, length: number, whole: FileExtent): void {
     const cursor = this.#cursor;
     const found = cursor.seekLE(ino, from, 0, 0) && cursor.key(0) === ino;
-    assert(found, `inode ${ino}: cut at file block ${from}, where nothing is mapped`);
+    if (!found) broken(`inode ${ino}: cut at file block ${from}, where nothing is mapped`);
     whole.from = cursor.key(1);
     whole.physical = cursor.value(0);
     whole.length = cursor.value(1);
     whole.flags = cursor.value(2);
     const left = from - whole.from;
     const right = whole.length - left - length;
-    assert(length > 0 && right >= 0, `inode ${ino}: cut ${from}+${length} is not within one extent`);
+    if (length <= 0 || right < 0) broken(`inode ${ino}: cut ${from}+${length} is not within one extent`);
     if (left > 0) cursor.set(1, left);
     else this.#tree.remove(ino, from, 0, 0);
     if (right === 0) return;
@@ -126,7 +126,7 @@ export class Bmap {
     if (!cursor.seekLE(ino, from, 0, 0) || cursor.key(0) !== ino) return;
     const left = cursor.value(1);
     const end = cursor.key(1) + left;
-    assert(end <= from, `inode ${ino}: file block ${from} is mapped already`);
+    if (end > from) broken(`inode ${ino}: file block ${from} is mapped already`);
     const fits = end === from && cursor.value(0) + left === physical && cursor.value(2) === flags;
     if (fits && left + length <= EXTENT_MAX_BLOCKS) merge.left = left;
   }
@@ -136,7 +136,7 @@ export class Bmap {
     const end = from + length;
     const cursor = this.#cursor;
     if (!cursor.seek(ino, from, 0, 0) || cursor.key(0) !== ino) return;
-    assert(cursor.key(1) >= end, `inode ${ino}: a block of ${from}+${length} is mapped already`);
+    if (cursor.key(1) < end) broken(`inode ${ino}: a block of ${from}+${length} is mapped already`);
     const right = cursor.value(1);
     const fits = cursor.key(1) === end && cursor.value(0) === physical + length && cursor.value(2) === flags;
     if (fits && merge.left + length + right <= EXTENT_MAX_BLOCKS) merge.right = right;

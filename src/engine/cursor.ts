@@ -1,4 +1,4 @@
-import { assert, InvariantError } from '../errors.js';
+import { assert, broken, InvariantError } from '../errors.js';
 import { TREE_HEIGHT_MAX } from '../limits.js';
 import { asPhys } from '../types.js';
 import type { BTree } from './btree.js';
@@ -143,10 +143,8 @@ export class TreeCursor implements Cursor {
   }
 
   #at(): number {
-    assert(
-      this.valid && this.#version === this.#tree.version,
-      `stale cursor in tree ${this.#tree.spec.name}`,
-    );
+    if (!this.valid || this.#version !== this.#tree.version)
+      broken(`stale cursor in tree ${this.#tree.spec.name}`);
     return this.#entries + this.#index[0] * this.#tree.leafStride;
   }
 

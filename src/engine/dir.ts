@@ -1,4 +1,4 @@
-import { assert, CorruptionError, FsError } from '../errors.js';
+import { assert, broken, CorruptionError, FsError } from '../errors.js';
 import { HASH_COLLISIONS_MAX, NAME_MAX_BYTES } from '../limits.js';
 import { asIno, type Ino } from '../types.js';
 import type { DirVisitor } from './api.js';
@@ -78,13 +78,13 @@ export class DirTable {
   }
 
   add(dir: number, slot: DirSlot, name: Uint8Array, ino: number, type: number): void {
-    assert(slot.seq < HASH_COLLISIONS_MAX, `directory ${dir}: no sequence left for hash ${slot.hash}`);
+    if (slot.seq >= HASH_COLLISIONS_MAX) broken(`directory ${dir}: no sequence left for hash ${slot.hash}`);
     this.#tree.insertPayload(dir, slot.hash, slot.seq, 0, this.#pack(name, ino, type));
   }
 
   remove(dir: number, slot: DirSlot): void {
     const existed = this.#tree.remove(dir, slot.hash, slot.seq, 0);
-    assert(existed, `directory ${dir}: no entry ${slot.hash}/${slot.seq} to remove`);
+    if (!existed) broken(`directory ${dir}: no entry ${slot.hash}/${slot.seq} to remove`);
   }
 
   /** Makes the entry name another inode. Its cookie stays. Costs two records. */
@@ -103,7 +103,7 @@ export class DirTable {
 
   /** Visits the entries after `cookie`. The visitor may read the filesystem, but neither change it nor nest. */
   read(dir: number, cookie: number, visit: DirVisitor): void {
-    assert(Number.isSafeInteger(cookie) && cookie >= 0, `readdir cookie ${cookie}`);
+    if (!Number.isSafeInteger(cookie) || cookie < 0) broken(`readdir cookie ${cookie}`);
     const from = Math.max(0, cookie - COOKIE_BASE + 1);
     if (from >= 2 ** 32 * SEQUENCES) return;
     assert(!this.#walking, 'readdir within readdir');

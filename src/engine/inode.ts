@@ -1,4 +1,4 @@
-import { assert, FsError, InvariantError } from '../errors.js';
+import { broken, FsError, InvariantError } from '../errors.js';
 import { asBytes, asIno, type Ino, MAX_FILE_SIZE, MAX_INO, ROOT_INO, type Time } from '../types.js';
 import type { InodeAttr } from './api.js';
 import type { EngineContext } from './context.js';
@@ -163,7 +163,7 @@ export class InodeTable {
   entriesChanged(dir: number, added: number, removed: number, subdirs: number): void {
     this.#ctx.clock.now(this.#now);
     const cursor = this.#at(dir);
-    assert(isDirectory(cursor.value(INODE.mode)), `inode ${dir} has entries but is no directory`);
+    if (!isDirectory(cursor.value(INODE.mode))) broken(`inode ${dir} has entries but is no directory`);
     this.#add(cursor, INODE.entries, added - removed);
     this.#add(cursor, INODE.nlink, subdirs);
     cursor.set(INODE.version, (cursor.value(INODE.version) + added) % WORD);
@@ -228,9 +228,9 @@ export class InodeTable {
   /** Removes the record of an inode that has no links, blocks or attributes any more. */
   remove(ino: Ino): void {
     const cursor = this.#at(ino);
-    assert(cursor.value(INODE.nlink) === 0, `inode ${ino} is freed with links`);
-    assert(cursor.value(INODE.blocks) === 0, `inode ${ino} is freed with blocks`);
-    assert(cursor.value(INODE.xattrs) === 0, `inode ${ino} is freed with attributes`);
+    if (cursor.value(INODE.nlink) !== 0) broken(`inode ${ino} is freed with links`);
+    if (cursor.value(INODE.blocks) !== 0) broken(`inode ${ino} is freed with blocks`);
+    if (cursor.value(INODE.xattrs) !== 0) broken(`inode ${ino} is freed with attributes`);
     this.#tree.remove(ino, 0, 0, 0);
     this.#ctx.counters.inodeCount--;
   }

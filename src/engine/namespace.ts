@@ -1,4 +1,4 @@
-import { assert, FsError } from '../errors.js';
+import { assert, broken, FsError } from '../errors.js';
 import { NAME_MAX_BYTES, SYMLINK_MAX_BYTES } from '../limits.js';
 import { asIno, type Ino, ROOT_INO, type Time } from '../types.js';
 import type { AttrChange, DirVisitor, InodeAttr, Namespace, NewInode } from './api.js';
@@ -77,7 +77,7 @@ export class NamespaceOps implements Namespace {
   parentOf(dir: Ino): Ino {
     this.#tables.checkLiveDirectory(dir, 'parentOf');
     const parent = this.#tables.parents.parentOf(dir);
-    assert(parent !== 0, `directory ${dir} is in use but has no parent record`);
+    if (parent === 0) broken(`directory ${dir} is in use but has no parent record`);
     return parent;
   }
 

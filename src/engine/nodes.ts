@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { assert, CorruptionError } from '../errors.js';
+import { assert, broken, CorruptionError } from '../errors.js';
 import type { Media } from '../media/media.js';
 import { asPhys, BLOCK_SIZE } from '../types.js';
 import { META_GROUP_BLOCKS, NODE, NODE_MAGIC, SB, WORDS_PER_BLOCK } from './layout.js';
@@ -84,9 +84,9 @@ export class NodeStore {
   addChunk(start: number, length: number): void {
     const group = this.#group(start);
     const first = start % META_GROUP_BLOCKS;
-    assert(first + length <= META_GROUP_BLOCKS, `metadata chunk ${start}+${length} straddles two groups`);
+    if (first + length > META_GROUP_BLOCKS) broken(`metadata chunk ${start}+${length} straddles two groups`);
     for (let i = first; i < first + length; i++) {
-      assert((group[i] & OWNED) === 0, `metadata block ${start - first + i} belongs to two chunks`);
+      if ((group[i] & OWNED) !== 0) broken(`metadata block ${start - first + i} belongs to two chunks`);
       group[i] |= OWNED;
       if ((group[i] & USED) === 0) this.freeCount++;
     }
@@ -99,7 +99,7 @@ export class NodeStore {
     const group = this.#group(start);
     const first = start % META_GROUP_BLOCKS;
     for (let i = first; i < first + length; i++) {
-      assert((group[i] & NOT_FREE) === OWNED, `metadata block ${start - first + i} is in use`);
+      if ((group[i] & NOT_FREE) !== OWNED) broken(`metadata block ${start - first + i} is in use`);
       group[i] = group[i] & DIRTY;
     }
     this.freeCount -= length;
@@ -303,7 +303,7 @@ export class NodeStore {
   #retire(block: number): void {
     const group = this.#group(block);
     const i = block % META_GROUP_BLOCKS;
-    assert((group[i] & USED) !== 0, `node ${block} is released twice`);
+    if ((group[i] & USED) === 0) broken(`node ${block} is released twice`);
     group[i] = (group[i] & ~(USED | VERIFIED)) | PENDING;
     this.usedCount--;
     this.#pending.push(block);

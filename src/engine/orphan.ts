@@ -1,4 +1,4 @@
-import { assert } from '../errors.js';
+import { broken } from '../errors.js';
 import { asIno, type Ino } from '../types.js';
 import type { EngineContext } from './context.js';
 import type { Cursor, Tree } from './tree.js';
@@ -24,7 +24,7 @@ export class OrphanTable {
 
   remove(ino: number): void {
     const existed = this.#tree.remove(ino, 0, 0, 0);
-    assert(existed, `inode ${ino} has no link but is no orphan`);
+    if (!existed) broken(`inode ${ino} has no link but is no orphan`);
   }
 
   /** The orphan with the lowest number, or 0. */
@@ -37,9 +37,9 @@ export class OrphanTable {
     const total = this.#tree.count;
     for (let done = 0; done < total; done++) {
       const ino = this.first();
-      assert(ino !== 0, `${total} orphans counted, ${done} found`);
+      if (ino === 0) broken(`${total} orphans counted, ${done} found`);
       free(ino);
-      assert(this.#tree.count === total - done - 1, `orphan ${ino} was not freed`);
+      if (this.#tree.count !== total - done - 1) broken(`orphan ${ino} was not freed`);
     }
     return total;
   }

@@ -1,4 +1,4 @@
-import { assert } from '../errors.js';
+import { broken } from '../errors.js';
 import { asIno, BLOCK_SIZE, blockOf, blocksFor, MAX_INO } from '../types.js';
 import type { Owner, OwnerCursor } from './api.js';
 import type { EngineContext } from './context.js';
@@ -90,7 +90,7 @@ export class OwnerQueries {
     if (record.owner <= MAX_INO) walk.file(record, start, stop, count);
     else if (record.owner === OWNER_SUPERBLOCK) walk.superblock(start, stop);
     else if (record.owner === OWNER_METADATA) this.#metadata(start, stop, walk);
-    else assert(false, `rmap record of block ${record.start} has the owner ${record.owner}`);
+    else broken(`rmap record of block ${record.start} has the owner ${record.owner}`);
   }
 
   /** A chunk of metadata holds nodes of several trees. */

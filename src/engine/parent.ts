@@ -1,4 +1,4 @@
-import { assert, CorruptionError } from '../errors.js';
+import { broken, CorruptionError } from '../errors.js';
 import { type Ino, ROOT_INO } from '../types.js';
 import type { EngineContext } from './context.js';
 import type { DirSlot, DirTable } from './dir.js';
@@ -31,7 +31,7 @@ export class ParentTable {
 
   remove(ino: number, dir: number, slot: DirSlot): void {
     const existed = this.#tree.remove(ino, dir, slot.hash, slot.seq);
-    assert(existed, `inode ${ino}: no parent record ${dir}/${slot.hash}/${slot.seq}`);
+    if (!existed) broken(`inode ${ino}: no parent record ${dir}/${slot.hash}/${slot.seq}`);
   }
 
   /** The directory that holds a directory; the root's is the root. 0 for one that was removed. */

@@ -1,4 +1,4 @@
-import { assert } from '../errors.js';
+import { broken } from '../errors.js';
 import { REFCOUNT_MAX } from '../limits.js';
 import type { Cursor, Tree } from './tree.js';
 
@@ -28,7 +28,7 @@ export class Refcount {
 
   /** The run of equal count that starts at `at`, cut at `limit` blocks. */
   runAt(at: number, limit: number, out: CountRun): CountRun {
-    assert(limit > 0, `run of ${limit} blocks at ${at}`);
+    if (limit <= 0) broken(`run of ${limit} blocks at ${at}`);
     out.count = 1;
     out.length = limit;
     const cursor = this.#cursor;
@@ -51,7 +51,7 @@ export class Refcount {
 
   /** The run of equal count that ends before `end`, cut at `limit` blocks. */
   runBefore(end: number, limit: number, out: CountRun): CountRun {
-    assert(limit > 0 && limit <= end, `run of ${limit} blocks before ${end}`);
+    if (limit <= 0 || limit > end) broken(`run of ${limit} blocks before ${end}`);
     out.count = 1;
     out.length = limit;
     const cursor = this.#cursor;
@@ -82,7 +82,7 @@ export class Refcount {
   increase(start: number, length: number): void {
     for (let at = start; at < start + length; ) {
       const { count, length: run } = this.runAt(at, start + length - at, this.#run);
-      assert(count < REFCOUNT_MAX, `block ${at} has too many owners`);
+      if (count >= REFCOUNT_MAX) broken(`block ${at} has too many owners`);
       this.#replace(at, run, count, count + 1);
       at += run;
     }
@@ -110,11 +110,11 @@ export class Refcount {
 
   #cut(start: number, length: number): void {
     const cursor = this.#cursor;
-    assert(cursor.seekLE(start, 0, 0, 0), `refcount has no record at block ${start}`);
+    if (!cursor.seekLE(start, 0, 0, 0)) broken(`refcount has no record at block ${start}`);
     const from = cursor.key(0);
     const end = from + cursor.value(0);
     const count = cursor.value(1);
-    assert(end >= start + length, `refcount run ${start}+${length} is not within one record`);
+    if (end < start + length) broken(`refcount run ${start}+${length} is not within one record`);
     if (from < start) cursor.set(0, start - from);
     else this.#tree.remove(start, 0, 0, 0);
     if (end > start + length) {
@@ -133,7 +133,7 @@ export class Refcount {
     }
     if (cursor.seekLE(start, 0, 0, 0)) {
       const leftEnd = cursor.key(0) + cursor.value(0);
-      assert(leftEnd <= start, `refcount record at block ${start} exists already`);
+      if (leftEnd > start) broken(`refcount record at block ${start} exists already`);
       if (leftEnd === start && cursor.value(1) === count) from = cursor.key(0);
     }
     const value = this.#fill(end - from, count);

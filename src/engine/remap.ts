@@ -1,4 +1,4 @@
-import { assert, FsError } from '../errors.js';
+import { broken, FsError } from '../errors.js';
 import { REFCOUNT_MAX } from '../limits.js';
 import { asBlocks, asFileBlock, asIno, asPhys, BLOCK_SIZE } from '../types.js';
 import { Bmap, FILE_BLOCKS_MAX, newFileExtent, newMapping } from './bmap.js';
@@ -79,7 +79,8 @@ export class Remap {
   allocate(goal: number, want: number, partial: boolean, out: AllocatedRun): void {
     const granted = this.#reserveBlocks(want, partial);
     this.#ctx.space.allocate(goal, granted, out);
-    assert(out.length > 0 && out.length <= granted, `${out.length} blocks allocated, ${granted} asked for`);
+    if (out.length <= 0 || out.length > granted)
+      broken(`${out.length} blocks allocated, ${granted} asked for`);
   }
 
   /** The region block where file block `at` would best lie: after the one before it. 0 = anywhere. */
@@ -105,10 +106,8 @@ export class Remap {
   /** Within a step: (a part of) one unshared piece becomes written (flags 0) or unwritten (EXT_UNWRITTEN). */
   convert(ino: number, from: number, length: number, flags: number): void {
     const physical = this.bmap.lookup(ino, from, this.#map).physical;
-    assert(
-      this.refcount.runAt(physical, length, this.#run).count === 1,
-      `shared block ${physical} converted`,
-    );
+    if (this.refcount.runAt(physical, length, this.#run).count !== 1)
+      broken(`shared block ${physical} converted`);
     this.#cut(ino, from, length);
     this.#insert(ino, from, physical, length, flags);
     this.#told(ino, from, length);
@@ -207,7 +206,7 @@ export class Remap {
   }
 
   #insert(ino: number, from: number, physical: number, length: number, flags: number): void {
-    assert((flags & ~EXT_UNWRITTEN) === 0, `extent flags ${flags}`);
+    if ((flags & ~EXT_UNWRITTEN) !== 0) broken(`extent flags ${flags}`);
     this.#checkBroken(ino, from, length);
     this.bmap.insert(ino, from, physical, length, flags, this.#merge);
     this.rmap.insert(ino, from, physical, length, flags, this.#merge);
@@ -236,8 +235,8 @@ export class Remap {
 
   #checkBroken(ino: number, from: number, length: number): void {
     const asked = ino === this.#brokenIno && from >= this.#brokenFrom && from + length <= this.#brokenTo;
-    assert(asked, `inode ${ino}: blocks ${from}+${length} change and nobody was asked`);
-    assert(from + length <= FILE_BLOCKS_MAX, `inode ${ino}: blocks ${from}+${length}`);
+    if (!asked) broken(`inode ${ino}: blocks ${from}+${length} change and nobody was asked`);
+    if (from + length > FILE_BLOCKS_MAX) broken(`inode ${ino}: blocks ${from}+${length}`);
   }
 
   #told(ino: number, from: number, length: number): void {

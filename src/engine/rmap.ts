@@ -1,4 +1,4 @@
-import { assert } from '../errors.js';
+import { broken } from '../errors.js';
 import type { FileExtent, Merge } from './bmap.js';
 import type { Cursor, Tree } from './tree.js';
 
@@ -44,7 +44,7 @@ export class Rmap {
 
   remove(physical: number, owner: number, from: number): void {
     const existed = this.#tree.remove(physical, owner, from, 0);
-    assert(existed, `rmap has no record of block ${physical}, owner ${owner}, file block ${from}`);
+    if (!existed) broken(`rmap has no record of block ${physical}, owner ${owner}, file block ${from}`);
   }
 
   /** Whether anybody owns a block. */

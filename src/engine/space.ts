@@ -1,4 +1,4 @@
-import { assert } from '../errors.js';
+import { assert, broken } from '../errors.js';
 import { asBlocks, asPhys, type Blocks, type PhysBlock } from '../types.js';
 import type { AllocatedRun, BadBlockIndex, SpaceAllocator } from './context.js';
 import type { Cursor, Tree } from './tree.js';
@@ -109,7 +109,7 @@ export class FreeSpace implements SpaceAllocator {
     if (this.#isPending(block)) return;
     const c = this.#cursor;
     const found = c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
-    assert(found, `block ${block} is put in quarantine but is not free`);
+    if (!found) broken(`block ${block} is put in quarantine but is not free`);
     this.#carve(c.key(0), c.value(0), block, 1, { start: block, length: asBlocks(1) });
   }
 
@@ -162,7 +162,7 @@ export class FreeSpace implements SpaceAllocator {
     let { start, length } = runs[0];
     for (let i = 1; i < runs.length; i++) {
       const run = runs[i];
-      assert(run.start >= start + length, `block ${run.start} is freed twice`);
+      if (run.start < start + length) broken(`block ${run.start} is freed twice`);
       if (run.start === start + length) {
         length += run.length;
       } else {
@@ -193,11 +193,11 @@ export class FreeSpace implements SpaceAllocator {
     let after = -1;
     if (c.seekLE(start, 0, 0, 0)) {
       const end = c.key(0) + c.value(0);
-      assert(end <= start, `block ${start} is freed but is free already`);
+      if (end > start) broken(`block ${start} is freed but is free already`);
       if (end === start) before = c.key(0);
     }
     if (c.seek(start, 0, 0, 0)) {
-      assert(c.key(0) >= start + length, `block ${c.key(0)} is freed but is free already`);
+      if (c.key(0) < start + length) broken(`block ${c.key(0)} is freed but is free already`);
       if (c.key(0) === start + length) {
         after = c.key(0);
         newLength += c.value(0);

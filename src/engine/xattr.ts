@@ -1,4 +1,4 @@
-import { assert, CorruptionError, FsError } from '../errors.js';
+import { broken, CorruptionError, FsError } from '../errors.js';
 import { HASH_COLLISIONS_MAX, XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES } from '../limits.js';
 import { readU32, sameBytes, writeU32 } from './bytes.js';
 import type { EngineContext, Reservation } from './context.js';
@@ -134,7 +134,7 @@ export class XattrTable {
   writeNew(ino: number, name: Uint8Array, value: Uint8Array): void {
     const slot = this.#slot;
     const exists = this.#find(ino, name, slot);
-    assert(!exists, `inode ${ino} is made with one attribute twice`);
+    if (exists) broken(`inode ${ino} is made with one attribute twice`);
     this.#write(ino, slot.hash, slot.seq, name, value);
     this.#inodes.addXattrs(ino, 1);
   }
@@ -212,7 +212,7 @@ export class XattrTable {
   #removeChunks(ino: number, hash: number, seq: number, chunks: number): void {
     for (let chunk = 0; chunk < chunks; chunk++) {
       const existed = this.#tree.remove(ino, hash, seq * CHUNKS + chunk, 0);
-      assert(existed, `inode ${ino}: attribute ${hash}/${seq} has no chunk ${chunk} of ${chunks}`);
+      if (!existed) broken(`inode ${ino}: attribute ${hash}/${seq} has no chunk ${chunk} of ${chunks}`);
     }
   }
 

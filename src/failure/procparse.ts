@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { assert } from '../errors.js';
+import { assert, broken } from '../errors.js';
 import type { FileMapping } from './procfs.js';
 
 /** Parsers of /proc texts (proc(5)). They run on bytes that others write: nothing is taken on trust. */
@@ -39,7 +39,7 @@ export function parseMaps(text: Buffer, needle: Buffer): FileMapping[] {
 /** Whether a mask line of /proc/PID/status (SigBlk, SigIgn, SigPnd ...) has SIGBUS set. */
 export function parseSignalMask(status: string, name: string): boolean {
   const line = new RegExp(`^${name}:\\s*([0-9a-f]+)$`, 'm').exec(status);
-  assert(line !== null, `/proc/PID/status has a line ${name}`);
+  if (line === null) broken(`/proc/PID/status has a line ${name}`);
   // SIGBUS is below 32: the mask's low word is enough.
   return ((Number.parseInt(line[1].slice(-8), 16) >>> (constants.signals.SIGBUS - 1)) & 1) === 1;
 }
