@@ -1,10 +1,13 @@
-// One call for a server's loop over /dev/fuse: send the answer to the last request, take the next one. It uses
-// the C interface of Node-API: this is the one function of the addon that is called for every request.
+// One call for a server's loop over /dev/fuse: send the answer to the last request, take the next one. All of its
+// memory is bound beforehand, so that a call has no arguments to take apart: what changes from call to call stands
+// in a control record. It uses the C interface of Node-API: it is the one function that each request costs.
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
+#include <memory>
+#include <vector>
 
 #include "args.h"
 #include "concerns.h"
@@ -14,116 +17,125 @@ namespace rmapfs {
 
 namespace {
 
-// Parts of one answer, as IOV_MAX has it.
-constexpr uint32_t kPartsMax = 1024;
+// Parts of one answer besides its head: IOV_MAX counts the head as well.
+constexpr int32_t kSegmentsMax = 1023;
 
-// Throws EINVAL into JavaScript. Returns null, for the caller to pass on.
-napi_value Refuse(napi_env env, const char* what) {
-  napi_throw(env, CodedError(Napi::Env(env), EINVAL, "exchange", what).Value());
+// The words of the control record; src/exchange.ts has the same numbers.
+enum Control : size_t { kAnswerBytes, kSegments, kWait, kReceived, kWriteErrno, kTable };
+constexpr size_t kTripleWords = 3;
+
+struct Exchange {
+  int fd;
+  ByteView answer;
+  ByteView request;
+  int32_t* control;
+  int32_t segments_max;
+  std::vector<ByteView> sources;
+  // Keeps the memory alive.
+  std::vector<Napi::ObjectReference> kept;
+  struct iovec vector[1 + kSegmentsMax];
+};
+
+bool Within(int32_t offset, int32_t length, size_t size) {
+  return offset >= 0 && length >= 0 && static_cast<size_t>(offset) + static_cast<size_t>(length) <= size;
+}
+
+// Fills the vector from the control record. Returns the number of parts, or -1 for a record that points outside.
+int Gather(Exchange* e) {
+  const int32_t bytes = e->control[kAnswerBytes];
+  const int32_t segments = e->control[kSegments];
+  if (!Within(0, bytes, e->answer.length) || segments < 0 || segments > e->segments_max) return -1;
+  e->vector[0] = {e->answer.data, static_cast<size_t>(bytes)};
+  const int32_t* triple = e->control + kTable;
+  for (int32_t i = 1; i <= segments; i++, triple += kTripleWords) {
+    if (triple[0] < 0 || static_cast<size_t>(triple[0]) >= e->sources.size()) return -1;
+    const ByteView& source = e->sources[static_cast<size_t>(triple[0])];
+    if (!Within(triple[1], triple[2], source.length)) return -1;
+    e->vector[i] = {source.data + triple[1], static_cast<size_t>(triple[2])};
+  }
+  return segments + 1;
+}
+
+ssize_t Send(const Exchange* e, int parts) {
+  if (parts == 1) return write(e->fd, e->vector[0].iov_base, e->vector[0].iov_len);
+  return writev(e->fd, e->vector, parts);
+}
+
+napi_value Turn(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
+  auto* const e = static_cast<Exchange*>(data);
+  e->control[kWriteErrno] = 0;
+  if (e->control[kAnswerBytes] != 0) {
+    const int parts = Gather(e);
+    if (parts < 0) {
+      napi_throw(env, CodedError(Napi::Env(env), EINVAL, "exchange", "the answer lies outside of its memory").Value());
+      return nullptr;
+    }
+    if (Send(e, parts) < 0) e->control[kWriteErrno] = errno;
+  }
+  if (e->control[kWait] != 0) {
+    const ssize_t got = read(e->fd, e->request.data, e->request.length);
+    e->control[kReceived] = got < 0 ? -errno : static_cast<int32_t>(got);
+  }
   return nullptr;
 }
 
-bool BufferOf(napi_env env, napi_value value, uint8_t** data, size_t* length) {
-  bool is_buffer = false;
-  void* bytes = nullptr;
-  if (napi_is_buffer(env, value, &is_buffer) != napi_ok || !is_buffer) return false;
-  if (napi_get_buffer_info(env, value, &bytes, length) != napi_ok) return false;
-  *data = static_cast<uint8_t*>(bytes);
-  return true;
+ByteView Keep(Exchange* e, const Napi::CallbackInfo& info, size_t index) {
+  const ByteView view = BytesArg(info, index, "bindExchange");
+  if (view.length > INT_MAX) throw CodedError(info.Env(), EINVAL, "bindExchange", "a Buffer is below 2 GiB");
+  e->kept.push_back(Napi::Persistent(info[index].As<Napi::Object>()));
+  return view;
 }
 
-// The element that takes the errno of the write.
-int32_t* ErrorSlot(napi_env env, napi_value value) {
-  bool is_typed = false;
-  if (napi_is_typedarray(env, value, &is_typed) != napi_ok || !is_typed) return nullptr;
-  napi_typedarray_type type;
-  size_t length = 0;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok) return nullptr;
-  return type == napi_int32_array && length >= 1 ? static_cast<int32_t*>(data) : nullptr;
+void BindControl(Exchange* e, const Napi::CallbackInfo& info) {
+  const bool is_words = info[3].IsTypedArray() && info[3].As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
+  if (!is_words) throw CodedError(info.Env(), EINVAL, "bindExchange", "the control record must be an Int32Array");
+  const auto words = info[3].As<Napi::Int32Array>();
+  // V8 moves the memory of small typed arrays.
+  if (words.ElementLength() < kTable + kTripleWords * kSegmentsMax) {
+    throw CodedError(info.Env(), EINVAL, "bindExchange", "the control record is too short");
+  }
+  e->control = info[3].As<Napi::Int32Array>().Data();
+  e->segments_max = kSegmentsMax;
+  e->kept.push_back(Napi::Persistent(info[3].As<Napi::Object>()));
 }
 
-// Reads the next request. The result is its length or a negative errno.
-napi_value Receive(napi_env env, int fd, uint8_t* data, size_t length) {
-  const ssize_t got = read(fd, data, length);
-  napi_value result = nullptr;
-  napi_create_int32(env, got < 0 ? -errno : static_cast<int32_t>(got), &result);
-  return result;
+void BindSources(Exchange* e, const Napi::CallbackInfo& info) {
+  if (!info[4].IsArray()) throw CodedError(info.Env(), EINVAL, "bindExchange", "the sources must be an array");
+  const auto sources = info[4].As<Napi::Array>();
+  for (uint32_t i = 0; i < sources.Length(); i++) {
+    const Napi::Value source = sources[i];
+    if (!source.IsBuffer()) throw CodedError(info.Env(), EINVAL, "bindExchange", "each source must be a Buffer");
+    const auto buffer = source.As<Napi::Buffer<uint8_t>>();
+    e->sources.push_back({buffer.Data(), buffer.Length()});
+    e->kept.push_back(Napi::Persistent(source.As<Napi::Object>()));
+  }
 }
 
-// exchange(fd, answer, answerLength, request, writeErrno): sends answer[0 .. answerLength) unless that is empty.
-napi_value Exchange(napi_env env, napi_callback_info info) {
-  napi_value args[5];
-  size_t count = 5;
-  int32_t fd = -1;
-  uint32_t answer_length = 0;
-  uint8_t *answer = nullptr, *request = nullptr;
-  size_t answer_size = 0, request_size = 0;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count < 5 ||
-      napi_get_value_int32(env, args[0], &fd) != napi_ok || fd < 0) {
-    return Refuse(env, "fd must be a descriptor");
+// bindExchange(fd, answer, request, control, sources): a function without arguments; see src/native.ts.
+Napi::Value BindExchange(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto e = std::make_unique<Exchange>();
+  e->fd = IntArg(info, 0, "fd", 0, INT_MAX, "bindExchange");
+  e->answer = Keep(e.get(), info, 1);
+  e->request = Keep(e.get(), info, 2);
+  BindControl(e.get(), info);
+  BindSources(e.get(), info);
+  napi_value turn = nullptr;
+  if (napi_create_function(env, "exchange", NAPI_AUTO_LENGTH, Turn, e.get(), &turn) != napi_ok) {
+    throw CodedError(env, ENOMEM, "bindExchange");
   }
-  if (!BufferOf(env, args[1], &answer, &answer_size) ||
-      napi_get_value_uint32(env, args[2], &answer_length) != napi_ok || answer_length > answer_size) {
-    return Refuse(env, "the answer must be a Buffer that holds its length");
-  }
-  if (!BufferOf(env, args[3], &request, &request_size) || request_size > INT_MAX) {
-    return Refuse(env, "the request must be a Buffer below 2 GiB");
-  }
-  int32_t* const write_errno = ErrorSlot(env, args[4]);
-  if (write_errno == nullptr) return Refuse(env, "writeErrno must be an Int32Array");
-  *write_errno = answer_length > 0 && write(fd, answer, answer_length) < 0 ? errno : 0;
-  return Receive(env, fd, request, request_size);
-}
-
-// exchangev(fd, parts, request, writeErrno): the same with an answer in several Buffers.
-napi_value Exchangev(napi_env env, napi_callback_info info) {
-  napi_value args[4];
-  size_t count = 4;
-  int32_t fd = -1;
-  uint32_t parts = 0;
-  uint8_t* request = nullptr;
-  size_t request_size = 0;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count < 4 ||
-      napi_get_value_int32(env, args[0], &fd) != napi_ok || fd < 0) {
-    return Refuse(env, "fd must be a descriptor");
-  }
-  bool is_array = false;
-  if (napi_is_array(env, args[1], &is_array) != napi_ok || !is_array ||
-      napi_get_array_length(env, args[1], &parts) != napi_ok || parts == 0 || parts > kPartsMax) {
-    return Refuse(env, "the parts must be an array of 1 to 1024 Buffers");
-  }
-  struct iovec vector[kPartsMax];
-  for (uint32_t i = 0; i < parts; i++) {
-    napi_value part = nullptr;
-    uint8_t* data = nullptr;
-    if (napi_get_element(env, args[1], i, &part) != napi_ok || !BufferOf(env, part, &data, &vector[i].iov_len)) {
-      return Refuse(env, "each part must be a Buffer");
-    }
-    vector[i].iov_base = data;
-  }
-  if (!BufferOf(env, args[2], &request, &request_size) || request_size > INT_MAX) {
-    return Refuse(env, "the request must be a Buffer below 2 GiB");
-  }
-  int32_t* const write_errno = ErrorSlot(env, args[3]);
-  if (write_errno == nullptr) return Refuse(env, "writeErrno must be an Int32Array");
-  *write_errno = writev(fd, vector, static_cast<int>(parts)) < 0 ? errno : 0;
-  return Receive(env, fd, request, request_size);
-}
-
-void SetFunction(Napi::Env env, Napi::Object exports, const char* name, napi_callback function) {
-  napi_value value = nullptr;
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) != napi_ok) {
-    throw CodedError(env, ENOMEM, name);
-  }
-  exports.Set(name, value);
+  const Napi::Function function(env, turn);
+  function.As<Napi::Object>().AddFinalizer([](Napi::Env, Exchange* gone) { delete gone; }, e.get());
+  e.release();
+  return function;
 }
 
 }  // namespace
 
 void RegisterFuseExchange(Napi::Env env, Napi::Object exports) {
-  SetFunction(env, exports, "exchange", Exchange);
-  SetFunction(env, exports, "exchangev", Exchangev);
+  exports.Set("bindExchange", Napi::Function::New(env, BindExchange, "bindExchange"));
 }
 
 }  // namespace rmapfs

@@ -69,8 +69,13 @@ interface Addon extends Constants {
   flushCacheLines(buffer: Uint8Array, offset: number, length: number): void;
   cacheFlushKind(): CacheFlushKind;
   flock(fd: number, op: number): void;
-  exchange(fd: number, answer: Buffer, length: number, request: Buffer, writeErrno: Int32Array): number;
-  exchangev(fd: number, parts: readonly Buffer[], request: Buffer, writeErrno: Int32Array): number;
+  bindExchange(
+    fd: number,
+    answer: Buffer,
+    request: Buffer,
+    control: Int32Array,
+    sources: readonly Buffer[],
+  ): () => void;
   socketPair(): [number, number];
   receiveFd(socket: number): number;
   currentTid(): number;
@@ -153,29 +158,22 @@ export function cacheFlushKind(): CacheFlushKind {
 }
 
 /**
- * One turn of a server's loop: writes answer[0 .. length) to `fd` (nothing when length is 0), then reads the next
- * request, which blocks. Returns the request's length or the negative errno of the read (-EINTR after
- * {@link wakeThread}); writeErrno[0] is the positive errno of the write or 0. Throws for bad arguments only,
- * before it does anything. Two calls through node:fs cost 3 us more, see docs/DECISIONS.md.
+ * Makes the turn of a server's loop: each call writes the answer that `control` describes to `fd` (see
+ * {@link CONTROL}: a head from `answer`, then segments of `sources`), and then reads the next request into `request`,
+ * which blocks. -EINTR is left in control[received] after {@link wakeThread}. A call throws EINVAL, before it does
+ * anything, for a record that points outside of its memory.
+ *
+ * The buffers are bound for good: unmap() of a source makes a later turn that names it fail with EFAULT at best.
+ * Why not node:fs, and why bound: docs/DECISIONS.md.
  */
-export function exchange(
+export function bindExchange(
   fd: number,
   answer: Buffer,
-  length: number,
   request: Buffer,
-  writeErrno: Int32Array,
-): number {
-  return addon.exchange(fd, answer, length, request, writeErrno);
-}
-
-/** The same with an answer in 1 to 1024 parts (writev(2)). */
-export function exchangev(
-  fd: number,
-  parts: readonly Buffer[],
-  request: Buffer,
-  writeErrno: Int32Array,
-): number {
-  return addon.exchangev(fd, parts, request, writeErrno);
+  control: Int32Array,
+  sources: readonly Buffer[],
+): () => void {
+  return addon.bindExchange(fd, answer, request, control, sources);
 }
 
 /** flock(2). EAGAIN when LOCK_NB was given and another open file has the lock. */

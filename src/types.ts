@@ -49,6 +49,8 @@ export interface Time {
 /** Where the engine and the vfs get the time from; passed in so that a test can run from a seed. */
 export interface Clock {
   now(into: Time): void;
+  /** Whole seconds since 1970, cheaper. */
+  seconds(): number;
 }
 
 /** The block that holds byte `offset`. Works above 2^31, where shifts do not. */

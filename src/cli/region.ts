@@ -17,6 +17,7 @@ export const systemClock: Clock = {
     into.sec = Math.floor(ms / 1000);
     into.nsec = (ms - into.sec * 1000) * 1_000_000;
   },
+  seconds: () => Math.floor(Date.now() / 1000),
 };
 
 /** Whether "DIR|REGION" is a DIR: a directory, or a file on a rmapfs mount. A region may lie on any other FUSE. */

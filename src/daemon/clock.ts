@@ -27,6 +27,10 @@ export class FineClock implements Clock {
     this.#offset = monotonicMs();
   }
 
+  seconds(): number {
+    return Math.floor(this.#wallMs() / 1000);
+  }
+
   now(into: Time): void {
     const ms = this.#wallMs();
     let fraction = this.#monotonicMs() - this.#offset - (ms - this.#base);

@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { writevSync } from 'node:fs';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Engine } from '../engine/api.js';
 import { openEngine } from '../engine/index.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
 import { openRegion } from '../media/region.js';
-import { currentTid, exchange, exchangev, installWakeHandler } from '../native.js';
+import { bindExchange, currentTid, installWakeHandler } from '../native.js';
 import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
 import { systemClock } from './clock.js';
@@ -18,15 +17,10 @@ import { describeError } from './log.js';
 
 const nanoseconds = (): number => Math.round(performance.now() * 1e6);
 
-function fuseDevice(fd: number): FuseDevice {
-  const writeErrno = new Int32Array(1);
-  return {
-    writeErrno,
-    exchange: (answer, length, request) => exchange(fd, answer, length, request, writeErrno),
-    exchangev: (parts, request) => exchangev(fd, parts, request, writeErrno),
-    send: (parts) => void writevSync(fd, parts),
-  };
-}
+/** The descriptor of /dev/fuse; answers may point into `sources`. */
+const fuseDevice = (fd: number, sources: readonly Buffer[]): FuseDevice => ({
+  bind: (answer, request, control) => bindExchange(fd, answer, request, control, sources),
+});
 
 class Core {
   readonly #shared: Int32Array;
@@ -52,7 +46,7 @@ class Core {
       served: () => this.#noteDirty(),
       log,
     };
-    this.#channel = new Channel(fuseDevice(fuseFd), hooks);
+    this.#channel = new Channel(fuseDevice(fuseFd, engine.readSources), hooks);
     this.#vfs = new Vfs(
       {
         engine,

@@ -85,6 +85,11 @@ export interface Namespace {
   getattr(ino: Ino, out: InodeAttr): InodeAttr;
   setattr(ino: Ino, change: AttrChange): void;
   /** Sets atime only, without ctime (for relatime updates). */
+  /**
+   * Whether a read at `now` (seconds since 1970) sets atime, by relatime_need_update() of fs/inode.c: atime is not
+   * after mtime and ctime, or a day old; never with INODE_FLAG_NOATIME.
+   */
+  atimeIsOld(ino: Ino, now: number): boolean;
   touchAtime(ino: Ino, atime: Time): void;
   /** Regular file, directory, device, FIFO, socket or symbolic link. EEXIST, ENOSPC, ENAMETOOLONG, ENOTDIR. */
   create(dir: Ino, name: Uint8Array, init: NewInode): Ino;
@@ -110,13 +115,19 @@ export interface Namespace {
   paths(ino: Ino, max: number): string[];
 }
 
-/** Filled by read(): views of the region (and of a page of zeros) that together hold the bytes. */
+/**
+ * Filled by read(): runs of the region (and of a page of zeros) that together hold the bytes. The table has
+ * SEGMENTS_MAX entries of SEGMENT_WORDS words: index in `readSources`, byte offset there, bytes.
+ */
 export interface ReadPlan {
-  segments: Buffer[];
+  readonly table: Int32Array;
+  segments: number;
   bytes: number;
 }
 
 export interface FileData {
+  /** What the segments of a ReadPlan lie in: the windows of the region, then zeros. */
+  readonly readSources: readonly Buffer[];
   /**
    * Plans a read without copying. Ends at the end of the file. A bad block: EIO, or, with `mayBeShort` and
    * good bytes before it, those bytes only. Does not touch atime.

@@ -11,7 +11,7 @@ import { asPhys, BLOCK_SIZE, blockOf, blocksFor } from '../types.js';
 export const ZEROS = Buffer.alloc(FUSE_MAX_WRITE_BYTES);
 
 /** The view of as many of the bytes as lie in one window: at least 1, at most `length`. */
-export function view(media: Media, start: number, position: number, length: number): Buffer {
+function view(media: Media, start: number, position: number, length: number): Buffer {
   const skipped = blockOf(position);
   const block = asPhys(start + skipped);
   const inBlock = position - skipped * BLOCK_SIZE;

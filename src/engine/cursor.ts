@@ -12,6 +12,7 @@ export class TreeCursor implements Cursor {
   readonly #block = new Uint32Array(TREE_HEIGHT_MAX);
   readonly #index = new Int32Array(TREE_HEIGHT_MAX);
   #version = -1;
+  #epoch = -1;
   /** The leaf, for quick access: view, word index of its first entry, number of entries. */
   #words: Uint32Array;
   #entries = 0;
@@ -35,6 +36,7 @@ export class TreeCursor implements Cursor {
 
   #start(): boolean {
     this.#version = this.#tree.version;
+    this.#epoch = this.#tree.nodes.epoch;
     this.valid = false;
     return this.#tree.height > 0;
   }
@@ -154,6 +156,18 @@ export class TreeCursor implements Cursor {
 
   value(i: number): number {
     return this.#words[this.#at() + this.#tree.spec.keyWords + i];
+  }
+
+  isAt(k0: number): boolean {
+    const tree = this.#tree;
+    if (!this.valid || this.#version !== tree.version || this.#epoch !== tree.nodes.epoch) return false;
+    return this.#words[this.#entries + this.#index[0] * this.#tree.leafStride] === k0;
+  }
+
+  read(out: Uint32Array): void {
+    const { keyWords, valueWords } = this.#tree.spec;
+    const at = this.#at() + keyWords;
+    for (let i = 0; i < valueWords; i++) out[i] = this.#words[at + i];
   }
 
   set(i: number, word: number): void {

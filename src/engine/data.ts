@@ -46,6 +46,10 @@ export class DataOps implements FileData, Sharing, Failure {
     this.#owners = new OwnerQueries(ctx, this.#core.remap.refcount, treeOf);
   }
 
+  get readSources(): readonly Buffer[] {
+    return this.#reader.sources;
+  }
+
   read(ino: Ino, offset: number, length: number, mayBeShort: boolean, out: ReadPlan): void {
     this.#reader.read(ino, offset, length, mayBeShort, out);
   }

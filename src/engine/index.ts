@@ -157,6 +157,11 @@ export class RegionEngine implements api.Engine {
     this.names.setattr(ino, change);
   }
 
+  atimeIsOld(ino: Ino, now: number): boolean {
+    this.#alive('atimeIsOld');
+    return this.names.atimeIsOld(ino, now);
+  }
+
   touchAtime(ino: Ino, atime: Time): void {
     this.#alive('touchAtime');
     this.names.touchAtime(ino, atime);
@@ -232,6 +237,10 @@ export class RegionEngine implements api.Engine {
   }
 
   // ---- data ---------------------------------------------------------------------------------------------
+
+  get readSources(): readonly Buffer[] {
+    return this.data.readSources;
+  }
 
   read(ino: Ino, offset: number, length: number, mayBeShort: boolean, out: api.ReadPlan): void {
     this.#alive('read');

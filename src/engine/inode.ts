@@ -2,7 +2,7 @@ import { broken, FsError, InvariantError } from '../errors.js';
 import { asBytes, asIno, type Ino, MAX_FILE_SIZE, MAX_INO, ROOT_INO, type Time } from '../types.js';
 import type { InodeAttr } from './api.js';
 import type { EngineContext } from './context.js';
-import { INODE, INODE_WORDS } from './layout.js';
+import { INODE, INODE_FLAG_NOATIME, INODE_WORDS } from './layout.js';
 import { isDirectory } from './mode.js';
 import type { Cursor, Tree } from './tree.js';
 
@@ -14,6 +14,7 @@ export const TOUCH_CTIME = 4;
 const WORD = 2 ** 32;
 const U32_MAX = WORD - 1;
 const NSEC_MAX = 999_999_999;
+const DAY_SECONDS = 86_400;
 
 export interface InodeInit {
   mode: number;
@@ -46,6 +47,8 @@ export class InodeTable {
   }
 
   exists(ino: number): boolean {
+    // One operation asks for several fields of one inode.
+    if (this.#cursor.isAt(ino)) return true;
     return ino <= MAX_INO && this.#cursor.seek(ino, 0, 0, 0) && this.#cursor.key(0) === ino;
   }
 
@@ -120,6 +123,17 @@ export class InodeTable {
     if (gid !== undefined) cursor.set(INODE.gid, gid);
   }
 
+  /** See Namespace.atimeIsOld(). */
+  atimeIsOld(ino: number, now: number): boolean {
+    const cursor = this.#at(ino);
+    if ((cursor.value(INODE.flags) & INODE_FLAG_NOATIME) !== 0) return false;
+    return (
+      !isAfter(cursor, INODE.atime, INODE.mtime) ||
+      !isAfter(cursor, INODE.atime, INODE.ctime) ||
+      now - secondsAt(cursor, INODE.atime) >= DAY_SECONDS
+    );
+  }
+
   setAtime(ino: number, time: Time): void {
     writeTime(this.#at(ino), INODE.atime, time);
   }
@@ -173,7 +187,7 @@ export class InodeTable {
   /** Fills `out` with the attributes. Allocates nothing. */
   read(ino: Ino, out: InodeAttr): InodeAttr {
     const record = this.#record;
-    if (ino > MAX_INO || !this.#tree.get(ino, 0, 0, 0, record)) throw noSuchInode(ino);
+    this.#at(ino).read(record);
     out.ino = ino;
     out.generation = record[INODE.generation];
     out.mode = record[INODE.mode];
@@ -292,6 +306,15 @@ function writeTime(cursor: Cursor, at: number, time: Time): void {
 function unpackTime(record: Uint32Array, at: number, into: Time): void {
   into.sec = (record[at + 1] | 0) * WORD + record[at];
   into.nsec = record[at + 2];
+}
+
+const secondsAt = (cursor: Cursor, at: number): number =>
+  (cursor.value(at + 1) | 0) * WORD + cursor.value(at);
+
+/** Whether the time at word `a` of the record is later than the one at word `b`. */
+function isAfter(cursor: Cursor, a: number, b: number): boolean {
+  const seconds = secondsAt(cursor, a) - secondsAt(cursor, b);
+  return seconds !== 0 ? seconds > 0 : cursor.value(a + 2) > cursor.value(b + 2);
 }
 
 /** Two's complement: the low word of a negative number counts up from the floor of its high word. */

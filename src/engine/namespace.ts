@@ -103,6 +103,10 @@ export class NamespaceOps implements Namespace {
     inodes.setCtime(ino, change.ctime);
   }
 
+  atimeIsOld(ino: Ino, now: number): boolean {
+    return this.inodes.atimeIsOld(ino, now);
+  }
+
   touchAtime(ino: Ino, atime: Time): void {
     checkTime(atime);
     this.inodes.mode(ino);

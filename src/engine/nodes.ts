@@ -43,6 +43,8 @@ export class NodeStore {
   usedCount = 0;
   ownedCount = 0;
   txid = 0;
+  /** Goes up whenever a checked node must be checked again. */
+  epoch = 0;
   readonly #media: Media;
   readonly #uuid0: number;
   readonly #uuid1: number;
@@ -196,6 +198,7 @@ export class NodeStore {
     if (bad) {
       if ((group[i] & NOT_FREE) === OWNED) this.freeCount--;
       group[i] = (group[i] | BAD) & ~VERIFIED;
+      this.epoch++;
     } else if ((group[i] & BAD) !== 0) {
       group[i] &= ~(BAD | VERIFIED);
       this.#becameFree(block, group);

@@ -7,7 +7,7 @@ import { type Mapping, newMapping } from './bmap.js';
 import { badBlock, type DataCore } from './datacore.js';
 import type { SpaceOps } from './fallocate.js';
 import { EXT_UNWRITTEN, INODE_FLAG_IMMUTABLE } from './layout.js';
-import type { Reader } from './read.js';
+import { newReadPlan, type Reader, segmentOf } from './read.js';
 import { newCountRun } from './refcount.js';
 import { REPLACE_RECORDS } from './remap.js';
 import type { Writer } from './write.js';
@@ -39,7 +39,7 @@ export class Reflink {
   readonly #from = newMapping();
   readonly #to = newMapping();
   readonly #count = newCountRun();
-  readonly #plan: ReadPlan = { segments: [], bytes: 0 };
+  readonly #plan: ReadPlan = newReadPlan();
 
   constructor(core: DataCore, reader: Reader, writer: Writer, space: SpaceOps) {
     this.#core = core;
@@ -170,7 +170,8 @@ export class Reflink {
     const plan = this.#plan;
     this.#reader.read(src, srcOffset, length, true, plan);
     let done = 0;
-    for (const segment of plan.segments) {
+    for (let i = 0; i < plan.segments; i++) {
+      const segment = segmentOf(this.#reader.sources, plan, i);
       const written = this.#writer.write(dst, dstOffset + done, segment, segment.length, false);
       done += written;
       if (written < segment.length) break;

@@ -76,6 +76,8 @@ function limited(media: Media, blocks: number): Media {
     words: (block) => media.words(block),
     wordIndex: (block) => media.wordIndex(block),
     bytes: (block, count) => media.bytes(block, count),
+    windows: media.windows,
+    windowOf: (block) => media.windowOf(block),
     contiguous: (block, count) => media.contiguous(block, count),
     noteDirty: (block, count) => media.noteDirty(block, count),
     flush: () => media.flush(),

@@ -35,6 +35,10 @@ export interface Cursor {
   next(): boolean;
   /** To the previous record. Returns whether there is one. */
   prev(): boolean;
+  /** Whether the cursor stands on a record of the tree as it is now, and that record's key begins with k0. */
+  isAt(k0: number): boolean;
+  /** Copies the record's value into `out`. */
+  read(out: Uint32Array): void;
   /** Whether the cursor stands on a record. */
   readonly valid: boolean;
   /** Word i of the record's key. */

@@ -1,8 +1,9 @@
 import { constants } from 'node:os';
-import { errnoOf, FsError } from '../errors.js';
-import { OPCODE, OPCODE_NAMES } from './abi.js';
+import { FsError } from '../errors.js';
+import { CONTROL } from '../exchange.js';
+import { fuse_out_header, OPCODE, OPCODE_NAMES } from './abi.js';
 import { type Connection, negotiate } from './negotiate.js';
-import { Reply, type ReplySink } from './reply.js';
+import { Reply } from './reply.js';
 import { REQUEST_BUFFER_BYTES, Request } from './request.js';
 
 export interface ChannelHandler {
@@ -10,17 +11,13 @@ export interface ChannelHandler {
   handle(request: Request, reply: Reply): void;
 }
 
-/**
- * /dev/fuse. Each call sends an answer and then waits for the next request, in one step: it returns the length
- * of the request or the negative errno of the read, and leaves the errno of the write (or 0) in `writeErrno`.
- */
+/** /dev/fuse. */
 export interface FuseDevice {
-  readonly writeErrno: Int32Array;
-  /** Sends answer[0 .. length); nothing when length is 0. */
-  exchange(answer: Buffer, length: number, request: Buffer): number;
-  exchangev(parts: readonly Buffer[], request: Buffer): number;
-  /** Sends an answer without waiting for a request. */
-  send(parts: readonly Buffer[]): void;
+  /**
+   * Makes the turn of the loop: each call sends the answer that `control` describes and, when it says so, waits for
+   * the next request. See CONTROL.
+   */
+  bind(answer: Buffer, request: Buffer, control: Int32Array): () => void;
 }
 
 export interface ChannelHooks {
@@ -48,91 +45,32 @@ function errnoName(errno: number): string {
   return found === undefined ? `errno ${errno}` : found[0];
 }
 
-/** Keeps the answer to the request at hand until the loop waits for the next one. */
-class PendingAnswer implements ReplySink {
-  readonly #device: FuseDevice;
-  readonly #log: ChannelHooks['log'];
-  #whole: Buffer = Buffer.alloc(0);
-  #length = 0;
-  #parts: readonly Buffer[] | null = null;
-
-  constructor(device: FuseDevice, log: ChannelHooks['log']) {
-    this.#device = device;
-    this.#log = log;
-  }
-
-  write(bytes: Buffer, length: number): void {
-    this.#whole = bytes;
-    this.#length = length;
-  }
-
-  writev(parts: readonly Buffer[]): void {
-    this.#parts = parts;
-  }
-
-  /** Sends the answer, if there is one, and waits. Returns the next request's length or a negative errno. */
-  exchange(request: Buffer): number {
-    const device = this.#device;
-    const parts = this.#parts;
-    const header = parts === null ? this.#whole : parts[0];
-    const length =
-      parts === null ? device.exchange(this.#whole, this.#length, request) : device.exchangev(parts, request);
-    this.#parts = null;
-    this.#length = 0;
-    if (device.writeErrno[0] !== 0) this.#failed(device.writeErrno[0], header);
-    return length;
-  }
-
-  /** Sends the answer, if there is one, without waiting. */
-  flush(): void {
-    const parts = this.#parts ?? (this.#length > 0 ? [this.#whole.subarray(0, this.#length)] : []);
-    this.#parts = null;
-    this.#length = 0;
-    if (parts.length === 0) return;
-    try {
-      this.#device.send(parts);
-    } catch (error) {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-      this.#failed(code in constants.errno ? errnoOf(code as 'EIO') : 0, parts[0]);
-    }
-  }
-
-  #failed(errno: number, header: Buffer): void {
-    // ENOENT: the request was aborted. ENODEV: the mount is gone; the next read says so too.
-    if (errno === ENOENT || errno === ENODEV) return;
-    const unique = header.readBigUInt64LE(8).toString(16);
-    this.#log('error', `cannot answer request ${unique}: ${errnoName(errno)}`);
-  }
-}
-
 /**
  * The loop over /dev/fuse: read one request, answer it, and again. It blocks in read(2), so it has a thread
  * of its own.
  */
 export class Channel {
   readonly #hooks: ChannelHooks;
-  readonly #answer: PendingAnswer;
+  readonly #turn: () => void;
   readonly #request = new Request(Buffer.alloc(REQUEST_BUFFER_BYTES));
   /** The one answer at a time. Who builds answers may bind to its buffers. */
-  readonly reply: Reply;
+  readonly reply = new Reply();
   #negotiated = false;
 
   constructor(device: FuseDevice, hooks: ChannelHooks) {
     this.#hooks = hooks;
-    this.#answer = new PendingAnswer(device, hooks.log);
-    this.reply = new Reply(this.#answer);
+    this.#turn = device.bind(this.reply.buffer, this.#request.buffer, this.reply.control);
   }
 
   /** Serves until the filesystem is unmounted (clean) or the device fails. */
   run(handler: ChannelHandler): ChannelEnd {
-    const { buffer } = this.#request;
     for (;;) {
       if (this.#hooks.waiting()) {
         // A message can take long (a commit): nobody waits for it with a finished answer.
-        this.#answer.flush();
+        this.#exchange(0);
         this.#hooks.poll();
       }
-      const length = this.#answer.exchange(buffer);
+      const length = this.#exchange(1);
       if (length < 0) {
         const errno = -length;
         if (errno === ENODEV) return { clean: true, reason: 'unmounted' };
@@ -146,6 +84,24 @@ export class Channel {
       if (failure !== null) return { clean: false, reason: failure };
       this.#hooks.served();
     }
+  }
+
+  /**
+   * Sends the answer, if there is one, and waits with `wait` 1. Then it returns the next request's length or a
+   * negative errno.
+   */
+  #exchange(wait: 0 | 1): number {
+    const { control } = this.reply;
+    control[CONTROL.wait] = wait;
+    this.#turn();
+    const errno = control[CONTROL.writeErrno];
+    control[CONTROL.answerBytes] = 0;
+    // ENOENT: the request was aborted. ENODEV: the mount is gone; the next read says so too.
+    if (errno !== 0 && errno !== ENOENT && errno !== ENODEV) {
+      const unique = this.reply.buffer.readBigUInt64LE(fuse_out_header.at.unique).toString(16);
+      this.#hooks.log('error', `cannot answer request ${unique}: ${errnoName(errno)}`);
+    }
+    return control[CONTROL.received];
   }
 
   /** Serves the request in the buffer. Returns why the channel must end, or null. */

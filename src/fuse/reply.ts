@@ -1,5 +1,6 @@
 import { assert } from '../errors.js';
-import { FUSE_REPLY_BODY_MAX_BYTES, IOV_MAX } from '../limits.js';
+import { CONTROL, newControl, tableOf } from '../exchange.js';
+import { FUSE_REPLY_BODY_MAX_BYTES } from '../limits.js';
 import { BLOCK_SIZE, type Time } from '../types.js';
 import {
   fuse_attr,
@@ -14,12 +15,6 @@ import {
 } from './abi.js';
 import type { Request } from './request.js';
 import { putI64 } from './words.js';
-
-/** Where finished replies go: the device, or a test. Must not keep the buffers. */
-export interface ReplySink {
-  write(bytes: Buffer, length: number): void;
-  writev(parts: readonly Buffer[]): void;
-}
 
 /** The attributes that a reply carries; the engine's InodeAttr is one. */
 export interface ReplyAttr {
@@ -97,15 +92,12 @@ export function putEntry(words: Uint32Array, at: number, a: ReplyAttr): void {
 }
 
 /**
- * Builds and sends the one answer to a request. All buffers are allocated once. `body*` offsets are bytes
- * from the end of the header.
+ * Builds the one answer to a request. All buffers are allocated once. A finished answer stands in `control` until
+ * the channel has sent it. `body*` offsets are bytes from the end of the header.
  */
 export class Reply {
-  readonly #sink: ReplySink;
   readonly #buffer = Buffer.alloc(HEADER_BYTES + FUSE_REPLY_BODY_MAX_BYTES);
   readonly #words = new Uint32Array(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.length / 4);
-  readonly #header = this.#buffer.subarray(0, HEADER_BYTES);
-  readonly #vector: Buffer[] = [];
   #done = true;
   #errno = 0;
 
@@ -114,8 +106,14 @@ export class Reply {
   /** The same as words. */
   readonly bodyWords = this.#words.subarray(HEADER_BYTES / 4);
 
-  constructor(sink: ReplySink) {
-    this.#sink = sink;
+  /** What of the answer is to be sent. */
+  readonly control = newControl();
+  /** The segments of the answer to a READ, to be filled in before data(). */
+  readonly table = tableOf(this.control);
+
+  /** Header and body. */
+  get buffer(): Buffer {
+    return this.#buffer;
   }
 
   /** Begins the answer to `request`. */
@@ -147,7 +145,8 @@ export class Reply {
     assert(bodyBytes <= FUSE_REPLY_BODY_MAX_BYTES, 'the answer fits its buffer');
     this.#done = true;
     this.#words[OUT.len >> 2] = HEADER_BYTES + bodyBytes;
-    this.#sink.write(this.#buffer, HEADER_BYTES + bodyBytes);
+    this.control[CONTROL.answerBytes] = HEADER_BYTES + bodyBytes;
+    this.control[CONTROL.segments] = 0;
   }
 
   /** A failure. `errno` is positive. */
@@ -287,18 +286,14 @@ export class Reply {
   }
 
   /**
-   * Answer to READ: `bytes` bytes in `segments`, views of the region. They go to the kernel by one writev,
-   * which is the only copy.
+   * Answer to READ: the `bytes` bytes of the first `segments` entries of the table. They go to the kernel from where
+   * they are, which is the only copy.
    */
-  segments(segments: readonly Buffer[], bytes: number): void {
+  data(segments: number, bytes: number): void {
     assert(!this.#done, 'a request is answered once');
     this.#done = true;
     this.#words[OUT.len >> 2] = HEADER_BYTES + bytes;
-    const vector = this.#vector;
-    vector.length = 0;
-    vector.push(this.#header);
-    if (segments.length < IOV_MAX) for (const segment of segments) vector.push(segment);
-    else vector.push(Buffer.concat(segments, bytes));
-    this.#sink.writev(vector);
+    this.control[CONTROL.answerBytes] = HEADER_BYTES;
+    this.control[CONTROL.segments] = segments;
   }
 }

@@ -21,6 +21,10 @@ export interface Media {
    * window: ask contiguous() first.
    */
   bytes(block: PhysBlock, count: number): Buffer;
+  /** The windows themselves, in order. */
+  readonly windows: readonly Buffer[];
+  /** Index of the window that holds `block`; the block begins there at byte 4 * wordIndex(block). */
+  windowOf(block: PhysBlock): number;
   /** How many of the `count` blocks from `block` on lie in the same window (at least 1). */
   contiguous(block: PhysBlock, count: number): number;
   /** Says that the blocks were written and must be durable after the next flush(). */

@@ -35,6 +35,14 @@ class MemoryMedia implements Media {
     return this.#windows.bytes(block, count);
   }
 
+  get windows(): readonly Buffer[] {
+    return this.#windows.buffers;
+  }
+
+  windowOf(block: PhysBlock): number {
+    return this.#windows.windowOf(block);
+  }
+
   contiguous(block: PhysBlock, count: number): number {
     return this.#windows.contiguous(block, count);
   }

@@ -34,6 +34,10 @@ export class Windows {
     return this.#words[block >>> this.shift];
   }
 
+  windowOf(block: PhysBlock): number {
+    return block >>> this.shift;
+  }
+
   wordIndex(block: PhysBlock): number {
     return (block & this.#mask) * WORDS_PER_BLOCK;
   }

@@ -146,14 +146,14 @@ export const read: Operation = (c, request, reply) => {
   const offset = request.u64(at.offset);
   const flags = request.u32(at.flags);
   const { plan } = c;
-  plan.segments.length = 0;
+  plan.segments = 0;
   plan.bytes = 0;
   if (offset < MAX_FILE_SIZE) {
     const length = Math.min(request.u32(at.size), FUSE_MAX_WRITE_BYTES, MAX_FILE_SIZE - offset);
     const direct = (request.u32(at.read_flags) & FUSE_READ_LOCKOWNER) !== 0;
     c.engine.read(inode.ino, offset, length, direct, plan);
   }
-  reply.segments(plan.segments, plan.bytes);
+  reply.data(plan.segments, plan.bytes);
   if ((flags & O_NOATIME) === 0) noteAccess(c, inode.ino);
 };
 

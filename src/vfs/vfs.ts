@@ -161,7 +161,7 @@ export class Vfs {
       attr: emptyAttr(),
       rootAttr: emptyAttr(),
       now: { sec: 0, nsec: 0 },
-      plan: { segments: [], bytes: 0 },
+      plan: { table: reply.table, segments: 0, bytes: 0 },
     };
   }
 

@@ -5,10 +5,12 @@ import { checkNamespace } from '../../src/check/namespace.js';
 import { checkTree } from '../../src/check/tree.js';
 import { mkfs, openEngine, type RegionEngine } from '../../src/engine/index.js';
 import { S_IFREG } from '../../src/engine/mode.js';
+import { newReadPlan } from '../../src/engine/read.js';
 import { FsError } from '../../src/errors.js';
 import { memoryMedia } from '../../src/media/memory.js';
 import { asIno, asPhys, BLOCK_SIZE, type Ino, ROOT_INO } from '../../src/types.js';
 import { CrashMedia } from '../support/crash-media.js';
+import { planned } from '../support/data-env.js';
 import { FakeClock } from '../support/mem-context.js';
 
 const BLOCKS = 320;
@@ -93,10 +95,10 @@ function snapshot(engine: RegionEngine): Snapshot {
   for (let n = 0; n < FILES; n++) {
     const ino = engine.lookup(ROOT_INO, nameOf(n));
     if (ino === 0) continue;
-    const plan = { segments: [] as Buffer[], bytes: 0 };
+    const plan = newReadPlan();
     engine.read(ino, 0, 20 * BLOCK_SIZE, false, plan);
     const size = engine.names.inodes.size(ino);
-    out.set(`file${n}`, { ino: asIno(ino), size, data: Buffer.concat(plan.segments) });
+    out.set(`file${n}`, { ino: asIno(ino), size, data: planned(engine.readSources, plan) });
   }
   return out;
 }

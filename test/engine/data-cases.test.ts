@@ -3,6 +3,7 @@ import { checkData } from '../../src/check/data.js';
 import { BadBlocks } from '../../src/engine/badblock.js';
 import { INODE_FLAG_IMMUTABLE } from '../../src/engine/layout.js';
 import { S_IFDIR } from '../../src/engine/mode.js';
+import { newReadPlan } from '../../src/engine/read.js';
 import { REFCOUNT_MAX } from '../../src/limits.js';
 import { asPhys, BLOCK_SIZE, type Ino, MAX_FILE_SIZE } from '../../src/types.js';
 import {
@@ -97,7 +98,7 @@ describe('bad blocks', () => {
     const env = dataEnv();
     const ino = filled(env, 1, 4);
     poisonBlock(env, ino, 2);
-    const plan = { segments: [] as Buffer[], bytes: 0 };
+    const plan = newReadPlan();
     env.data.read(ino, 100, 4 * B, true, plan);
     expect(plan.bytes).toBe(2 * B - 100);
     expect(env.data.write(ino, 10, pattern(5, 3), 2 * B, false)).toBe(2 * B - 10);

@@ -4,7 +4,9 @@ import { checkNamespace } from '../../src/check/namespace.js';
 import { checkTree } from '../../src/check/tree.js';
 import { mkfs, openEngine, type RegionEngine } from '../../src/engine/index.js';
 import { S_IFDIR, S_IFREG } from '../../src/engine/mode.js';
+import { newReadPlan } from '../../src/engine/read.js';
 import { type Ino, ROOT_INO } from '../../src/types.js';
+import { planned } from '../support/data-env.js';
 import { FakeClock, HeapMedia } from '../support/mem-context.js';
 
 const clock = new FakeClock();
@@ -18,9 +20,9 @@ function fresh(blocks: number): { media: HeapMedia; engine: RegionEngine } {
 }
 
 function contents(engine: RegionEngine, ino: Ino, offset: number, length: number): Buffer {
-  const plan = { segments: [] as Buffer[], bytes: 0 };
+  const plan = newReadPlan();
   engine.read(ino, offset, length, false, plan);
-  return Buffer.concat(plan.segments).subarray(0, plan.bytes);
+  return planned(engine.readSources, plan).subarray(0, plan.bytes);
 }
 
 function checkEngine(engine: RegionEngine): string[] {

@@ -1,13 +1,14 @@
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { CONTROL } from '../../src/exchange.js';
 import { OPCODE } from '../../src/fuse/abi.js';
 import { Channel, type ChannelHooks, type FuseDevice } from '../../src/fuse/channel.js';
+import { gather } from '../support/answer.js';
 
 const { ENODEV, EINTR, ENOENT, EIO } = constants.errno;
 
 /** Hands out scripted requests (bytes, or an errno) and keeps what was answered. */
 class ScriptedDevice implements FuseDevice {
-  readonly writeErrno = new Int32Array(1);
   readonly log: string[] = [];
   failNextWrite = 0;
   readonly #script: (Buffer | number)[];
@@ -16,25 +17,17 @@ class ScriptedDevice implements FuseDevice {
     this.#script = script;
   }
 
-  exchange(answer: Buffer, length: number, request: Buffer): number {
-    if (length > 0) this.#answered([answer.subarray(0, length)]);
-    else this.writeErrno[0] = 0;
-    return this.#next(request);
-  }
-
-  exchangev(parts: readonly Buffer[], request: Buffer): number {
-    this.#answered(parts);
-    return this.#next(request);
-  }
-
-  send(parts: readonly Buffer[]): void {
-    this.log.push(`sent ${Buffer.concat(parts).readBigUInt64LE(8)}`);
-  }
-
-  #answered(parts: readonly Buffer[]): void {
-    this.log.push(`answered ${Buffer.concat(parts).readBigUInt64LE(8)}`);
-    this.writeErrno[0] = this.failNextWrite;
-    this.failNextWrite = 0;
+  bind(answer: Buffer, request: Buffer, control: Int32Array): () => void {
+    return () => {
+      control[CONTROL.writeErrno] = 0;
+      if (control[CONTROL.answerBytes] > 0) {
+        const unique = gather(answer, control, []).readBigUInt64LE(8);
+        this.log.push(`${control[CONTROL.wait] === 0 ? 'sent' : 'answered'} ${unique}`);
+        control[CONTROL.writeErrno] = this.failNextWrite;
+        this.failNextWrite = 0;
+      }
+      if (control[CONTROL.wait] === 1) control[CONTROL.received] = this.#next(request);
+    };
   }
 
   #next(request: Buffer): number {

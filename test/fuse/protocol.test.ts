@@ -17,8 +17,8 @@ import { invalEntry, invalInode } from '../../src/fuse/notify.js';
 import { Reply } from '../../src/fuse/reply.js';
 import { Request } from '../../src/fuse/request.js';
 import { getI64, getU64, putI64 } from '../../src/fuse/words.js';
-import { IOV_MAX } from '../../src/limits.js';
-import { fill, parseAnswer, RecordingSink } from '../support/fuse-harness.js';
+import { takeAnswer } from '../support/answer.js';
+import { type Answer, fill, parseAnswer } from '../support/fuse-harness.js';
 
 function requestOf(body: Buffer, opcode: number = OPCODE.LOOKUP): Request {
   const header = fill(fuse_in_header, { len: fuse_in_header.size + body.length, opcode, nodeid: 1 });
@@ -97,22 +97,28 @@ describe('request', () => {
   });
 });
 
+function answerOf(reply: Reply, sources: readonly Buffer[] = []): Answer {
+  const message = takeAnswer(reply, sources);
+  if (message === null) throw new Error('there is no answer');
+  return parseAnswer(message);
+}
+
 describe('reply', () => {
-  test('more segments than an iovec takes are joined', () => {
-    const sink = new RecordingSink();
-    const reply = new Reply(sink);
-    const segments = Array.from({ length: IOV_MAX }, (_, i) => Buffer.from([i & 0xff]));
+  test('the answer to a read is its header and the segments, in order', () => {
+    const reply = new Reply();
+    const sources = [Buffer.from('region'), Buffer.from('zeros')];
     reply.begin(requestOf(Buffer.alloc(0)));
-    reply.segments(segments, segments.length);
-    expect(sink.parts).toBeLessThanOrEqual(IOV_MAX);
-    expect(parseAnswer(sink.messages[0]).body.equals(Buffer.concat(segments))).toBe(true);
+    reply.table.set([1, 0, 2, 0, 3, 3]);
+    reply.data(2, 5);
+    expect(answerOf(reply, sources).body.toString()).toBe('zeion');
+    expect(takeAnswer(reply)).toBeNull();
     reply.begin(requestOf(Buffer.alloc(0)));
-    reply.segments(segments.slice(1), segments.length - 1);
-    expect(sink.parts).toBe(IOV_MAX);
+    reply.empty();
+    expect(answerOf(reply, sources).body.length).toBe(0);
   });
 
   test('a second answer to one request is an error of ours', () => {
-    const reply = new Reply(new RecordingSink());
+    const reply = new Reply();
     reply.begin(requestOf(Buffer.alloc(0)));
     reply.empty();
     expect(() => reply.empty()).toThrow('answered once');
@@ -156,8 +162,7 @@ describe('negotiation', () => {
     fields: Partial<Record<'major' | 'minor' | 'flags' | 'flags2' | 'max_readahead', number>>,
     bytes = fuse_init_in.size,
   ): { error: number; out: Buffer; connection: Connection | string } {
-    const sink = new RecordingSink();
-    const reply = new Reply(sink);
+    const reply = new Reply();
     const record = fill(fuse_init_in, { major: 7, minor: 45, flags: ALL, flags2: 0xffff, ...fields });
     const request = requestOf(record.subarray(0, bytes), OPCODE.INIT);
     reply.begin(request);
@@ -167,7 +172,7 @@ describe('negotiation', () => {
     } catch (error) {
       connection = (error as Error).message;
     }
-    const answer = parseAnswer(sink.messages[0]);
+    const answer = answerOf(reply);
     return { error: answer.error, out: answer.body, connection };
   }
 

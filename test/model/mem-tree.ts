@@ -187,6 +187,14 @@ class MemCursor implements Cursor {
     return this.#record().value[i];
   }
 
+  isAt(k0: number): boolean {
+    return this.valid && this.#at < this.#tree.count && this.#tree.records[this.#at].key[0] === k0;
+  }
+
+  read(out: Uint32Array): void {
+    out.set(this.#record().value);
+  }
+
   set(i: number, word: number): void {
     this.#checkValueWord(i);
     assert(isU32(word), `${this.#tree.spec.name}: value word ${i} set to ${word}`);

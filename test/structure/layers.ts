@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Files directly under src/ that every layer may use. */
-const COMMON = ['src/types.ts', 'src/errors.ts', 'src/limits.ts'];
+const COMMON = ['src/types.ts', 'src/errors.ts', 'src/limits.ts', 'src/exchange.ts'];
 /** The native addon's only door, and who may go through it. */
 const NATIVE = 'src/native.ts';
 const NATIVE_USERS = ['media', 'failure', 'daemon', 'control'];

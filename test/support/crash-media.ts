@@ -56,6 +56,14 @@ export class CrashMedia implements Media {
     return this.#live.bytes(block, count);
   }
 
+  get windows(): readonly Buffer[] {
+    return this.#live.windows;
+  }
+
+  windowOf(block: PhysBlock): number {
+    return this.#live.windowOf(block);
+  }
+
   contiguous(block: PhysBlock, count: number): number {
     return this.#live.contiguous(block, count);
   }

@@ -1,9 +1,11 @@
+import type { ReadPlan } from '../../src/engine/api.js';
 import { BadBlocks } from '../../src/engine/badblock.js';
 import type { AllocatedRun, EngineContext, LayoutHooks, SpaceAllocator } from '../../src/engine/context.js';
 import { DataOps } from '../../src/engine/data.js';
 import { InodeTable } from '../../src/engine/inode.js';
 import { OWNER_METADATA, OWNER_SUPERBLOCK } from '../../src/engine/layout.js';
 import { S_IFREG } from '../../src/engine/mode.js';
+import { newReadPlan, segmentOf } from '../../src/engine/read.js';
 import { asPhys, BLOCK_SIZE, type Blocks, type Ino, type PhysBlock } from '../../src/types.js';
 import { type FakeSpace, type MemContext, type MemContextOptions, memContext } from './mem-context.js';
 
@@ -90,14 +92,19 @@ export function addFile(env: DataParts): Ino {
   return ino;
 }
 
+/** A copy of what a plan holds. */
+export function planned(sources: readonly Buffer[], plan: ReadPlan): Buffer {
+  return Buffer.concat(Array.from({ length: plan.segments }, (_, i) => segmentOf(sources, plan, i)));
+}
+
 /** The bytes of a range, read in as many calls as it takes. Short at the end of the file. */
 export function readAll(data: DataOps, ino: Ino, offset: number, length: number, mayBeShort = false): Buffer {
   const parts: Buffer[] = [];
-  const plan = { segments: [] as Buffer[], bytes: 0 };
+  const plan = newReadPlan();
   for (let done = 0; done < length; done += plan.bytes) {
     data.read(ino, offset + done, length - done, mayBeShort, plan);
     if (plan.bytes === 0) break;
-    parts.push(...plan.segments.map((segment) => Buffer.from(segment)));
+    parts.push(planned(data.readSources, plan));
   }
   return Buffer.concat(parts);
 }

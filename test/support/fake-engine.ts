@@ -11,8 +11,18 @@ import type {
   ReadPlan,
   SpaceUse,
 } from '../../src/engine/api.js';
+import { INODE_FLAG_NOATIME } from '../../src/engine/layout.js';
 import { FsError } from '../../src/errors.js';
-import { asBytes, asIno, BLOCK_SIZE, blocksFor, type Clock, type Ino, ROOT_INO } from '../../src/types.js';
+import {
+  asBytes,
+  asIno,
+  BLOCK_SIZE,
+  blocksFor,
+  type Clock,
+  type Ino,
+  ROOT_INO,
+  type Time,
+} from '../../src/types.js';
 import { emptyAttr } from '../../src/vfs/context.js';
 
 interface Node {
@@ -46,6 +56,8 @@ export class FakeEngine implements Engine {
     shutdown: false,
   };
   dirty = false;
+  /** The file that was read last. */
+  readonly readSources: Buffer[] = [];
   readonly nodes = new Map<number, Node>();
   /** Every call of inactivate(). */
   readonly inactivated: number[] = [];
@@ -146,6 +158,13 @@ export class FakeEngine implements Engine {
     Object.assign(attr.mtime, mtime ?? {});
     Object.assign(attr.ctime, ctime ?? {});
     this.dirty = true;
+  }
+  atimeIsOld(ino: Ino, now: number): boolean {
+    const { atime, mtime, ctime, flags } = this.#node(ino).attr;
+    if ((flags & INODE_FLAG_NOATIME) !== 0) return false;
+    const nanoseconds = (time: Time): bigint => BigInt(time.sec) * 1_000_000_000n + BigInt(time.nsec);
+    const last = nanoseconds(atime);
+    return last <= nanoseconds(mtime) || last <= nanoseconds(ctime) || now - atime.sec >= 86_400;
   }
   touchAtime(ino: Ino, atime: { sec: number; nsec: number }): void {
     Object.assign(this.#node(ino).attr.atime, atime);
@@ -248,7 +267,9 @@ export class FakeEngine implements Engine {
       end = at;
     }
     if (end <= offset) return;
-    out.segments.push(data.subarray(offset, end));
+    this.readSources.splice(0, 1, data);
+    out.table.set([0, offset, end - offset]);
+    out.segments = 1;
     out.bytes = end - offset;
   }
   write(ino: Ino, offset: number, data: Buffer, length: number, fromPageCache: boolean): number {

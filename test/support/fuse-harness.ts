@@ -1,18 +1,22 @@
 import type { Engine } from '../../src/engine/api.js';
 import { fuse_in_header, fuse_ioctl_in, type Layout, OPCODE } from '../../src/fuse/abi.js';
-import { Reply, type ReplySink } from '../../src/fuse/reply.js';
+import { Reply } from '../../src/fuse/reply.js';
 import { Request } from '../../src/fuse/request.js';
 import { putI64 } from '../../src/fuse/words.js';
 import type { Clock, Time } from '../../src/types.js';
 import type { FailureJob, FileRange, GoingDownJob, Outbox, RemapJob } from '../../src/vfs/jobs.js';
 import { Vfs } from '../../src/vfs/vfs.js';
+import { takeAnswer } from './answer.js';
 
 /** A clock that goes one second with every look. */
 export class StepClock implements Clock {
-  seconds = 1_000_000;
+  last = 1_000_000;
+  seconds(): number {
+    return this.last;
+  }
   now(into: Time): void {
-    this.seconds += 1;
-    into.sec = this.seconds;
+    this.last += 1;
+    into.sec = this.last;
     into.nsec = 123;
   }
 }
@@ -23,20 +27,6 @@ export interface Answer {
   error: number;
   unique: bigint;
   body: Buffer;
-}
-
-/** Keeps copies of what is sent. */
-export class RecordingSink implements ReplySink {
-  readonly messages: Buffer[] = [];
-  /** Number of parts of the last writev. */
-  parts = 0;
-  write(bytes: Buffer, length: number): void {
-    this.messages.push(Buffer.from(bytes.subarray(0, length)));
-  }
-  writev(parts: readonly Buffer[]): void {
-    this.parts = parts.length;
-    this.messages.push(Buffer.concat(parts));
-  }
 }
 
 class RecordingOutbox implements Outbox {
@@ -92,14 +82,15 @@ export interface Caller {
 
 /** A Vfs with a wire on which records go in and out, without a kernel. */
 export class FuseHarness {
-  readonly sink = new RecordingSink();
   readonly outbox = new RecordingOutbox();
   readonly request = new Request();
-  readonly reply = new Reply(this.sink);
+  readonly reply = new Reply();
   readonly vfs: Vfs;
+  readonly #engine: Engine;
   #unique = 0n;
 
   constructor(engine: Engine, clock: Clock, ownerUid = 1000) {
+    this.#engine = engine;
     let random = 0;
     this.vfs = new Vfs(
       {
@@ -123,11 +114,11 @@ export class FuseHarness {
   /** Puts raw bytes on the wire. Returns the answers that came. */
   raw(message: Buffer): Answer[] {
     message.copy(this.request.buffer);
-    const before = this.sink.messages.length;
     if (!this.request.accept(message.length)) return [];
     this.reply.begin(this.request);
     this.vfs.handle(this.request, this.reply);
-    return this.sink.messages.slice(before).map(parseAnswer);
+    const answer = takeAnswer(this.reply, this.#engine.readSources);
+    return answer === null ? [] : [parseAnswer(answer)];
   }
 
   message(opcode: number, nodeid: number, body: Buffer, caller: Caller = {}): Buffer {

@@ -33,6 +33,10 @@ export class FakeClock implements Clock {
     into.nsec = this.nsec;
   }
 
+  seconds(): number {
+    return this.sec;
+  }
+
   set(sec: number, nsec = 0): void {
     this.sec = sec;
     this.nsec = nsec;
@@ -51,7 +55,7 @@ export class HeapMedia implements Media {
   readonly windowBlocks: number;
   /** Blocks noted dirty since the last flush. */
   readonly dirty = new Set<number>();
-  readonly #windows: Buffer[] = [];
+  readonly windows: Buffer[] = [];
   readonly #words: Uint32Array[] = [];
 
   constructor(blocks: number, windowBlocks: number) {
@@ -59,7 +63,7 @@ export class HeapMedia implements Media {
     this.windowBlocks = windowBlocks;
     for (let at = 0; at < blocks; at += windowBlocks) {
       const store = new ArrayBuffer(Math.min(windowBlocks, blocks - at) * BLOCK_SIZE);
-      this.#windows.push(Buffer.from(store));
+      this.windows.push(Buffer.from(store));
       this.#words.push(new Uint32Array(store));
     }
   }
@@ -77,7 +81,11 @@ export class HeapMedia implements Media {
     this.#check(block, count);
     assert(this.contiguous(block, count) === count, `run ${block}+${count} straddles two windows`);
     const start = (block % this.windowBlocks) * BLOCK_SIZE;
-    return this.#windows[Math.floor(block / this.windowBlocks)].subarray(start, start + count * BLOCK_SIZE);
+    return this.windows[Math.floor(block / this.windowBlocks)].subarray(start, start + count * BLOCK_SIZE);
+  }
+
+  windowOf(block: PhysBlock): number {
+    return Math.floor(block / this.windowBlocks);
   }
 
   contiguous(block: PhysBlock, count: number): number {
