@@ -1,4 +1,4 @@
-import { type ControlSystem, controlSystem } from '../control/client.js';
+import { type ControlSystem, controlSystem } from '../control/system.js';
 
 /** What a command uses of the process it runs in; replaced in tests. */
 export interface CliEnvironment {

@@ -7,6 +7,17 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
 }
 
+/** The command ended otherwise than with 0; the program ends with its status. */
+export class CommandStatus extends Error {
+  override readonly name = 'CommandStatus';
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`the command ended with status ${status}`);
+    this.status = status;
+  }
+}
+
 /** What was found and what to do, by errno name: the second half of "cannot ASKED: FOUND". */
 export type Findings = Readonly<Partial<Record<string, string>>>;
 

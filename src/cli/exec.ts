@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { failure } from './errors.js';
+import { CommandStatus, failure } from './errors.js';
 
 /** native/exec, as node-gyp builds it. */
 const PROGRAM = fileURLToPath(new URL('../../build/Release/rmapfs-exec', import.meta.url));
@@ -20,17 +20,6 @@ FICLONE, FICLONERANGE, FIDEDUPERANGE, FS_IOC_FIEMAP, FS_IOC_GETFSMAP and the fal
 unshare work for COMMAND and its children on every rmapfs mount. The exit status is that of COMMAND; 127 when there
 is no such command, 126 when it cannot be run, 125 when it could not be watched. A signal that ends COMMAND ends
 rmapfs exec too.`;
-
-/** The command ended otherwise than with 0; the program ends with its status. */
-export class CommandStatus extends Error {
-  override readonly name = 'CommandStatus';
-  readonly status: number;
-
-  constructor(status: number) {
-    super(`the command ended with status ${status}`);
-    this.status = status;
-  }
-}
 
 export function registerExec(program: Command): void {
   program

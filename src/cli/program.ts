@@ -1,21 +1,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
-import { registerBadBlocks } from './badblocks.js';
-import { registerClone } from './clone.js';
-import { registerDedupe } from './dedupe.js';
 import type { CliEnvironment } from './environment.js';
-import { CommandError } from './errors.js';
-import { CommandStatus, registerExec } from './exec.js';
-import { registerExtents } from './extents.js';
-import { registerFsmap } from './fsmap.js';
-import { registerInfo } from './info.js';
-import { registerMkfs } from './mkfs.js';
-import { registerMount } from './mount.js';
-import { registerOwners } from './owners.js';
-import { registerPoison } from './poison.js';
-import { registerStats } from './stats.js';
-import { registerUmount } from './umount.js';
-import { registerUnpoison } from './unpoison.js';
+import { CommandError, CommandStatus } from './errors.js';
 
 /** Exit statuses of every command. */
 const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -28,32 +14,42 @@ Example:
   # rmapfs mount /dev/shm/region /mnt/pmem
   # rmapfs fsmap /mnt/pmem`;
 
+type Register = (program: Command, env: CliEnvironment) => void;
+
+/**
+ * The commands, in the order of the help. A command line loads only the one it names: most commands run for a shorter
+ * time than it takes to load all of them.
+ */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  mkfs: async () => (await import('./mkfs.js')).registerMkfs,
+  mount: async () => (await import('./mount.js')).registerMount,
+  umount: async () => (await import('./umount.js')).registerUmount,
+  info: async () => (await import('./info.js')).registerInfo,
+  clone: async () => (await import('./clone.js')).registerClone,
+  dedupe: async () => (await import('./dedupe.js')).registerDedupe,
+  exec: async () => (await import('./exec.js')).registerExec,
+  extents: async () => (await import('./extents.js')).registerExtents,
+  fsmap: async () => (await import('./fsmap.js')).registerFsmap,
+  owners: async () => (await import('./owners.js')).registerOwners,
+  poison: async () => (await import('./poison.js')).registerPoison,
+  unpoison: async () => (await import('./unpoison.js')).registerUnpoison,
+  badblocks: async () => (await import('./badblocks.js')).registerBadBlocks,
+  stats: async () => (await import('./stats.js')).registerStats,
+};
+
 function packageVersion(): string {
   const found: unknown = createRequire(import.meta.url)('../../package.json');
   return (found as { version: string }).version;
 }
 
-function buildProgram(env: CliEnvironment): Command {
+function buildProgram(env: CliEnvironment, registers: readonly Register[]): Command {
   const program = new Command('rmapfs')
     .description('a filesystem for memory that can fail: shared extents, a reverse map, poison on purpose')
     .version(packageVersion())
     .showHelpAfterError(false)
     .exitOverride()
     .addHelpText('after', EXAMPLE);
-  registerMkfs(program, env);
-  registerMount(program);
-  registerUmount(program, env);
-  registerInfo(program, env);
-  registerClone(program, env);
-  registerDedupe(program, env);
-  registerExec(program);
-  registerExtents(program, env);
-  registerFsmap(program, env);
-  registerOwners(program, env);
-  registerPoison(program, env);
-  registerUnpoison(program, env);
-  registerBadBlocks(program, env);
-  registerStats(program, env);
+  for (const register of registers) register(program, env);
   for (const command of program.commands) configure(command, env);
   configure(program, env);
   return program;
@@ -72,10 +68,17 @@ function configure(command: Command, env: CliEnvironment): void {
   });
 }
 
+/** What the command line needs: the command that it names, or all for help and for a mistake. */
+function needed(args: readonly string[]): Promise<Register[]> {
+  const named = args[0] !== undefined && Object.hasOwn(COMMANDS, args[0]) ? [COMMANDS[args[0]]] : [];
+  const loaders = named.length > 0 ? named : Object.values(COMMANDS);
+  return Promise.all(loaders.map((load) => load()));
+}
+
 /** Runs one command line (without node and the script). Returns the exit status. */
 export async function runCli(args: readonly string[], env: CliEnvironment): Promise<number> {
   try {
-    await buildProgram(env).parseAsync([...args], { from: 'user' });
+    await buildProgram(env, await needed(args)).parseAsync([...args], { from: 'user' });
     return EXIT.done;
   } catch (error) {
     return report(error, env);

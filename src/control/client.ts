@@ -28,24 +28,13 @@ import {
   type UnpoisonRequest,
 } from './codec.js';
 import { ControlError, errnoNameOf } from './error.js';
-import { type Direction, type Ioctl, systemIoctl } from './ioctl.js';
+import type { Direction, Ioctl } from './ioctl.js';
 import { CLONE_TOKEN, IOC, REPORT_KIND } from './protocol.js';
 import { InfoDocument, type OwnerDocument, OwnersDocument, PoisonDocument, StatsDocument } from './schema.js';
+import { type ControlSystem, controlSystem } from './system.js';
 
 /** f_type of every FUSE mount (statfs(2)). */
 const FUSE_SUPER_MAGIC = 0x6573_5546;
-
-/** What the client needs of the system; replaced in tests. */
-export interface ControlSystem {
-  ioctl: Ioctl;
-  /** f_type of the filesystem that holds the path. */
-  filesystemType(path: string): number;
-}
-
-export const controlSystem: ControlSystem = {
-  ioctl: systemIoctl,
-  filesystemType: (path) => fs.statfsSync(path).type,
-};
 
 /** A part of a file to share with another file. A length of 0 goes to the source's end. */
 export interface CloneRange {

@@ -1,5 +1,5 @@
 import { runCli } from '../../src/cli/program.js';
-import type { ControlSystem } from '../../src/control/client.js';
+import type { ControlSystem } from '../../src/control/system.js';
 
 export interface CliResult {
   status: number;

@@ -1,12 +1,12 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { ControlSystem } from '../../src/control/client.js';
 import * as codec from '../../src/control/codec.js';
 import type { Ioctl } from '../../src/control/ioctl.js';
 import { checkIoctl } from '../../src/control/ioctl.js';
 import { IOC, REPORT_KIND } from '../../src/control/protocol.js';
 import type { InfoDocument, OwnerDocument, PoisonDocument } from '../../src/control/schema.js';
+import type { ControlSystem } from '../../src/control/system.js';
 
 /** An errno as the kernel would answer it. */
 function errno(code: string): Error {
