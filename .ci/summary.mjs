@@ -20,8 +20,11 @@ function count(report) {
       problems.push(`FAILED ${name}: ${file.message || 'failed outside its tests'}`);
     else if (file.assertionResults.length === 0) problems.push(`NOT RUN ${name}: no tests`);
     for (const test of file.assertionResults) {
-      if (test.status === 'passed') passed++;
-      else problems.push(`${test.status === 'failed' ? 'FAILED' : 'NOT RUN'} ${name}: ${test.fullName}`);
+      if (test.status === 'passed') {
+        passed++;
+        if (test.failureMessages.length > 0)
+          console.log(`UNSTABLE (passed the second time) ${name}: ${test.fullName}`);
+      } else problems.push(`${test.status === 'failed' ? 'FAILED' : 'NOT RUN'} ${name}: ${test.fullName}`);
     }
   }
   return { passed, problems };

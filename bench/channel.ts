@@ -72,22 +72,37 @@ function compare(client: string, method: Method, ours: Target, peer: Target): Co
 
 async function channel(workspace: string, client: string): Promise<void> {
   const ours = mountRmapfs(workspace, '128M');
-  const peer = await mountPeer(workspace, FILE_BYTES);
   try {
-    // Not through the page cache: an O_DIRECT read would look for dirty pages there, and the peer's file has none.
     const file = join(ours.dir, 'file');
-    pinned('dd', 'if=/dev/urandom', `of=${file}`, 'oflag=direct', 'bs=1M', `count=${FILE_BYTES / MIB}`);
-    console.log(`\n${'call'.padEnd(14)}${'rmapfs'.padEnd(28)}${'C loop'.padEnd(28)}ratio`);
-    for (const method of Object.keys(METHODS) as Method[]) {
-      checkThatCallsArrive(client, method, ours);
-      const { ours: mine, peers, ratio } = compare(client, method, ours, peer);
-      const label = method === 'read' ? '4 KiB read' : 'getattr';
-      const columns = [label.padEnd(14), show(mine, 'us').padEnd(28), show(peers, 'us').padEnd(28)];
-      console.log(`${columns.join('')}${show(ratio, 'x', 2)}`);
+    // Not through the page cache: an O_DIRECT read would look for dirty pages there, and the peer's file has none.
+    pinned(
+      'dd',
+      'if=/dev/urandom',
+      `of=${file}`,
+      'oflag=direct',
+      'bs=1M',
+      `count=${FILE_BYTES / MIB}`,
+      'status=none',
+    );
+    const peer = await mountPeer(workspace, FILE_BYTES);
+    try {
+      printComparison(client, ours, peer);
+    } finally {
+      await peer.unmount();
     }
   } finally {
     await ours.unmount();
-    await peer.unmount();
+  }
+}
+
+function printComparison(client: string, ours: Target, peer: Target): void {
+  console.log(`\n${'call'.padEnd(14)}${'rmapfs'.padEnd(28)}${'C loop'.padEnd(28)}ratio`);
+  for (const method of Object.keys(METHODS) as Method[]) {
+    checkThatCallsArrive(client, method, ours);
+    const { ours: mine, peers, ratio } = compare(client, method, ours, peer);
+    const label = method === 'read' ? '4 KiB read' : 'getattr';
+    const columns = [label.padEnd(14), show(mine, 'us').padEnd(28), show(peers, 'us').padEnd(28)];
+    console.log(`${columns.join('')}${show(ratio, 'x', 2)}`);
   }
 }
 

@@ -83,7 +83,7 @@ export function errnoOfCall(call: () => unknown): string {
 }
 
 /** Waits until `probe` answers something other than undefined; fails with `what` after `limitMs`. */
-export async function waitFor<T>(what: string, probe: () => T | undefined, limitMs = 10_000): Promise<T> {
+export async function waitFor<T>(what: string, probe: () => T | undefined, limitMs = 60_000): Promise<T> {
   const end = Date.now() + limitMs;
   for (;;) {
     const value = probe();

@@ -42,7 +42,7 @@ export interface VictimOptions {
   sigbus?: 'handle' | 'block' | 'ignore' | 'default';
 }
 
-const EVENT_LIMIT_MS = 10_000;
+const EVENT_LIMIT_MS = 60_000;
 
 function argumentsOf(file: string, options: VictimOptions): string[] {
   const args = ['--file', file];

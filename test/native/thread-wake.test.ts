@@ -70,7 +70,7 @@ async function startReader(): Promise<{ slots: Int32Array; tid: number; stop: ()
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error('condition not met in 10 s');
     await new Promise((resolve) => setTimeout(resolve, 1));

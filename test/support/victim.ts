@@ -63,7 +63,7 @@ export class VictimProcess {
 
   /** Waits for a condition, 10 s at most. */
   async until(condition: () => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + 10_000; !condition(); ) {
+    for (const end = Date.now() + 60_000; !condition(); ) {
       if (Date.now() > end)
         throw new Error(`victim ${this.pid}: no ${what}; it said ${this.lines.join(', ')}`);
       await new Promise((resolve) => setTimeout(resolve, 5));
