@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { checkRegion } from '../../src/check/region.js';
+import { openRegion } from '../../src/media/region.js';
 import { daemonOf, isAlive, mountOf } from './daemon.js';
 import { type Finished, run, waitFor } from './run.js';
 import { Watchdog } from './watchdog.js';
@@ -23,6 +25,8 @@ export interface MountOptions {
   on?: 'shm' | 'disk';
   /** Mount options (-o). Default: allow_other, so that tests can use the mount as another user. */
   options?: string[];
+  /** The test leaves the region damaged on purpose: it is not checked at the end. */
+  damaged?: boolean;
 }
 
 /** What a command of ours left; `json` is its standard output, parsed on demand. */
@@ -136,6 +140,17 @@ export class Mounted {
     this.#watchdog.daemon = 0;
   }
 
+  /** Checks the region, which nobody uses now. In this process: starting the command line takes longer. */
+  fsck(): void {
+    const media = openRegion(this.region, { readOnly: true });
+    try {
+      const { problems } = checkRegion(media);
+      if (problems.length > 0) throw new Error(`fsck: ${JSON.stringify(problems.slice(0, 20), null, 1)}`);
+    } finally {
+      media.close();
+    }
+  }
+
   /**
    * Starts a program in a process group of its own, which is killed at the end of the test if it still runs.
    */
@@ -163,8 +178,8 @@ export class Mounted {
 }
 
 /**
- * Makes a region, formats it, mounts it, runs `test`, and removes everything whether it passed or not. When
- * it fails the end of the daemon's log is printed.
+ * Makes a region, formats it, mounts it, runs `test`, checks the region, and removes everything whether it passed
+ * or not. When it fails the end of the daemon's log is printed.
  */
 export async function withMount(
   options: MountOptions,
@@ -180,6 +195,7 @@ export async function withMount(
         throw new Error(`the daemon ${mounted.daemonPid} ended during the test`);
       await mounted.umount();
     }
+    if (options.damaged !== true && existsSync(mounted.region)) mounted.fsck();
   } catch (error) {
     process.stderr.write(`daemon log:\n${mounted.logTail()}\n`);
     throw error;

@@ -2,13 +2,13 @@ import type { EngineContext } from '../engine/context.js';
 import { DIRENT_HEADER_BYTES, inoOf, isName } from '../engine/dir.js';
 import { type NameHash, nameHash } from '../engine/hash.js';
 import { INODE } from '../engine/layout.js';
-import { DT_DIR, isDirectory, isValidMode, typeOf } from '../engine/mode.js';
-import type { Cursor } from '../engine/tree.js';
-import { CHECK_PROBLEMS_MAX, HASH_COLLISIONS_MAX } from '../limits.js';
-import { MAX_INO, ROOT_INO } from '../types.js';
+import { DT_DIR, isDirectory, typeOf } from '../engine/mode.js';
+import { HASH_COLLISIONS_MAX } from '../limits.js';
+import { ROOT_INO } from '../types.js';
+import { inodeProblems } from './inode.js';
+import { Problems } from './problem.js';
+import { areWhole, type CheckSubject, type ReadCursor, seekExact } from './subject.js';
 import { XattrCheck } from './xattr.js';
-
-const NSEC_MAX = 999_999_999;
 
 /**
  * Compares the trees of the namespace with each other: entries with the records that lead back, link and
@@ -16,41 +16,51 @@ const NSEC_MAX = 999_999_999;
  * Returns one sentence for each problem, at most CHECK_PROBLEMS_MAX; none when all is well.
  */
 export function checkNamespace(ctx: EngineContext, hash: NameHash = nameHash): string[] {
-  return new NamespaceCheck(ctx, hash).run();
+  const problems = new Problems();
+  findInNamespace(ctx, problems, hash);
+  return problems.texts();
+}
+
+/** The same for anything that has the trees, and with the problems as records. */
+export function findInNamespace(subject: CheckSubject, problems: Problems, hash: NameHash = nameHash): void {
+  new NamespaceCheck(subject, problems, hash).run();
 }
 
 class NamespaceCheck {
-  readonly #ctx: EngineContext;
+  readonly #subject: CheckSubject;
   readonly #hash: NameHash;
-  readonly #problems: string[] = [];
-  readonly #inode: Cursor;
-  readonly #other: Cursor;
-  readonly #dirent: Cursor;
-  readonly #parent: Cursor;
+  readonly #problems: Problems;
+  readonly #inode: ReadCursor;
+  readonly #other: ReadCursor;
+  readonly #dirent: ReadCursor;
+  readonly #parent: ReadCursor;
   readonly #xattrs: XattrCheck;
-  readonly #orphan: Cursor;
+  readonly #orphan: ReadCursor;
   /** Directories known to hang below the root. */
   readonly #reached = new Set<number>([ROOT_INO]);
 
-  constructor(ctx: EngineContext, hash: NameHash) {
-    this.#ctx = ctx;
+  constructor(subject: CheckSubject, problems: Problems, hash: NameHash) {
+    this.#subject = subject;
+    this.#problems = problems;
     this.#hash = hash;
-    this.#inode = ctx.trees.inode.cursor();
-    this.#other = ctx.trees.inode.cursor();
-    this.#dirent = ctx.trees.dirent.cursor();
-    this.#parent = ctx.trees.parent.cursor();
-    this.#xattrs = new XattrCheck(ctx, hash, (text) => this.#problem(text));
-    this.#orphan = ctx.trees.orphan.cursor();
+    const { trees } = subject;
+    this.#inode = trees.inode.cursor();
+    this.#other = trees.inode.cursor();
+    this.#dirent = trees.dirent.cursor();
+    this.#parent = trees.parent.cursor();
+    this.#xattrs = new XattrCheck(subject, problems, hash);
+    this.#orphan = trees.orphan.cursor();
   }
 
-  run(): string[] {
-    if (!this.#hasInode(ROOT_INO)) this.#problem('there is no root directory');
+  run(): void {
+    if (this.#lacksInode(ROOT_INO)) {
+      this.#problems.add('inode', 'there is no root directory', { ino: ROOT_INO });
+    }
     this.#checkInodes();
     this.#checkEntries();
     this.#checkParents();
     this.#checkOrphans();
     this.#xattrs.checkOwners();
-    return this.#problems;
   }
 
   #checkInodes(): void {
@@ -62,30 +72,25 @@ class NamespaceCheck {
       else this.#checkFile(highest);
       this.#xattrs.checkInode(this.#inode);
     }
-    const { inodeCount, lastIno } = this.#ctx.counters;
-    if (inodeCount !== this.#ctx.trees.inode.count) {
-      this.#problem(
-        `the superblock counts ${inodeCount} inodes, the tree has ${this.#ctx.trees.inode.count}`,
-      );
+    const { inodeCount, lastIno } = this.#subject.counters;
+    const { count } = this.#subject.trees.inode;
+    if (inodeCount !== count && areWhole(this.#subject, 'inode')) {
+      this.#problems.add('superblock', `the superblock counts ${inodeCount} inodes, the tree has ${count}`);
     }
-    if (lastIno < highest)
-      this.#problem(`inode ${highest} is above the highest number given out, ${lastIno}`);
+    if (lastIno < highest) {
+      const text = `inode ${highest} is above the highest number given out, ${lastIno}`;
+      this.#problems.add('superblock', text, { ino: highest });
+    }
   }
 
   #checkRecord(ino: number): void {
-    const record = this.#inode;
-    const mode = record.value(INODE.mode);
-    if (ino === 0 || ino > MAX_INO) this.#problem(`inode ${ino} has a number out of range`);
-    if (!isValidMode(mode)) this.#problem(`inode ${ino} has mode 0${mode.toString(8)}`);
-    for (const time of [INODE.atime, INODE.mtime, INODE.ctime, INODE.btime]) {
-      if (record.value(time + 2) > NSEC_MAX)
-        this.#problem(`inode ${ino} has a time with too many nanoseconds`);
-    }
-    const isOrphan = this.#orphan.seek(ino, 0, 0, 0) && this.#orphan.key(0) === ino;
-    if ((record.value(INODE.nlink) === 0) !== isOrphan) {
-      this.#problem(
-        `inode ${ino} has ${record.value(INODE.nlink)} links and is ${isOrphan ? 'an' : 'no'} orphan`,
-      );
+    for (const text of inodeProblems(this.#inode)) this.#inodeProblem(ino, text);
+    if (!areWhole(this.#subject, 'orphan')) return;
+    const isOrphan = seekExact(this.#orphan, [ino]);
+    const links = this.#inode.value(INODE.nlink);
+    if ((links === 0) !== isOrphan) {
+      const text = `inode ${ino} has ${links} links and is ${isOrphan ? 'an' : 'no'} orphan`;
+      this.#problems.add('orphan', text, { ino });
     }
   }
 
@@ -99,24 +104,32 @@ class NamespaceCheck {
     }
     const nlink = this.#inode.value(INODE.nlink);
     const counted = this.#inode.value(INODE.entries);
-    if (counted !== entries) this.#problem(`directory ${ino} counts ${counted} entries but has ${entries}`);
+    if (areWhole(this.#subject, 'dirent')) {
+      if (counted !== entries) {
+        this.#inodeProblem(ino, `directory ${ino} counts ${counted} entries but has ${entries}`);
+      }
+      if (nlink > 0 && nlink !== 2 + subdirs) {
+        this.#inodeProblem(ino, `directory ${ino} has ${nlink} links and ${subdirs} subdirectories`);
+      }
+    }
     if (nlink === 0) {
-      if (entries > 0) this.#problem(`directory ${ino} was removed but has ${entries} entries`);
+      if (entries > 0) this.#inodeProblem(ino, `directory ${ino} was removed but has ${entries} entries`);
       return;
     }
-    if (nlink !== 2 + subdirs) {
-      this.#problem(`directory ${ino} has ${nlink} links and ${subdirs} subdirectories`);
-    }
+    if (!areWhole(this.#subject, 'parent')) return;
     const names = this.#countParents(ino);
-    if (names !== (ino === ROOT_INO ? 0 : 1)) this.#problem(`directory ${ino} has ${names} names`);
+    if (names !== (ino === ROOT_INO ? 0 : 1)) {
+      this.#problems.add('parent', `directory ${ino} has ${names} names`, { ino });
+    }
     this.#checkReached(ino);
   }
 
   #checkFile(ino: number): void {
+    if (ino === ROOT_INO) this.#inodeProblem(ino, 'the root is no directory');
+    if (!areWhole(this.#subject, 'parent')) return;
     const nlink = this.#inode.value(INODE.nlink);
     const names = this.#countParents(ino);
-    if (nlink !== names) this.#problem(`inode ${ino} has ${nlink} links but ${names} names`);
-    if (ino === ROOT_INO) this.#problem('the root is no directory');
+    if (nlink !== names) this.#inodeProblem(ino, `inode ${ino} has ${nlink} links but ${names} names`);
   }
 
   #countParents(ino: number): number {
@@ -136,7 +149,7 @@ class NamespaceCheck {
       at = this.#parent.key(1);
     }
     if (!this.#reached.has(at)) {
-      this.#problem(`directory ${ino} does not hang below the root`);
+      this.#problems.add('parent', `directory ${ino} does not hang below the root`, { ino });
       return;
     }
     for (const dir of way) this.#reached.add(dir);
@@ -157,35 +170,28 @@ class NamespaceCheck {
   }
 
   #checkEntry(dir: number, hash: number, seq: number, names: Set<string>): void {
-    const where = `directory ${dir}, entry ${hash}/${seq}`;
     const payload = this.#dirent.payload();
     const name = payload.subarray(DIRENT_HEADER_BYTES);
+    const bad = (text: string): void => {
+      this.#problems.add('dirent', `directory ${dir}, entry ${hash}/${seq}: ${text}`, { ino: dir });
+    };
     if (!isName(name)) {
-      this.#problem(`${where}: ${payload.length} bytes that are no entry`);
+      bad(`${payload.length} bytes that are no entry`);
       return;
     }
     const text = Buffer.from(name).toString('latin1');
-    if (names.has(text)) this.#problem(`${where}: the name is there twice`);
+    if (names.has(text)) bad('the name is there twice');
     names.add(text);
-    if (this.#hash(name) !== hash) this.#problem(`${where}: the name has another hash`);
-    if (seq >= HASH_COLLISIONS_MAX) this.#problem(`${where}: sequence out of range`);
-    if (!this.#hasInode(dir) || !isDirectory(this.#other.value(INODE.mode))) {
-      this.#problem(`${where}: not in a directory`);
-    }
+    if (this.#hash(name) !== hash) bad('the name has another hash');
+    if (seq >= HASH_COLLISIONS_MAX) bad('sequence out of range');
+    if (!this.#modeFits(dir, isDirectory)) bad('not in a directory');
     const ino = inoOf(payload);
-    if (!this.#hasInode(ino) || typeOf(this.#other.value(INODE.mode)) !== payload[4]) {
-      this.#problem(`${where}: names inode ${ino}, which is missing or of another type`);
+    if (!this.#modeFits(ino, (mode) => typeOf(mode) === payload[4])) {
+      bad(`names inode ${ino}, which is missing or of another type`);
     }
-    const parent = this.#parent;
-    const found = parent.seek(ino, dir, hash, seq);
-    if (
-      !found ||
-      parent.key(0) !== ino ||
-      parent.key(1) !== dir ||
-      parent.key(2) !== hash ||
-      parent.key(3) !== seq
-    ) {
-      this.#problem(`${where}: inode ${ino} has no record of this name`);
+    if (areWhole(this.#subject, 'parent') && !seekExact(this.#parent, [ino, dir, hash, seq])) {
+      const told = `directory ${dir}, entry ${hash}/${seq}: inode ${ino} has no record of this name`;
+      this.#problems.add('parent', told, { ino });
     }
   }
 
@@ -193,11 +199,13 @@ class NamespaceCheck {
     const dirent = this.#dirent;
     for (let more = this.#parent.seek(0, 0, 0, 0); more; more = this.#parent.next()) {
       const [ino, dir, hash, seq] = [0, 1, 2, 3].map((i) => this.#parent.key(i));
-      const found = dirent.seek(dir, hash, seq, 0);
-      if (!found || dirent.key(0) !== dir || dirent.key(1) !== hash || dirent.key(2) !== seq) {
-        this.#problem(`inode ${ino} records a name ${hash}/${seq} in directory ${dir} that is not there`);
+      const what = `inode ${ino} records a name ${hash}/${seq} in directory ${dir}`;
+      if (!seekExact(dirent, [dir, hash, seq])) {
+        if (areWhole(this.#subject, 'dirent')) {
+          this.#problems.add('parent', `${what} that is not there`, { ino });
+        }
       } else if (inoOf(dirent.payload()) !== ino) {
-        this.#problem(`inode ${ino} records a name ${hash}/${seq} in directory ${dir} that is another's`);
+        this.#problems.add('parent', `${what} that is another's`, { ino });
       }
     }
   }
@@ -205,15 +213,27 @@ class NamespaceCheck {
   #checkOrphans(): void {
     for (let more = this.#orphan.seek(0, 0, 0, 0); more; more = this.#orphan.next()) {
       const ino = this.#orphan.key(0);
-      if (!this.#hasInode(ino)) this.#problem(`orphan ${ino} has no inode`);
+      if (this.#lacksInode(ino)) this.#problems.add('orphan', `orphan ${ino} has no inode`, { ino });
     }
   }
 
+  /** Puts #other on the inode's record. */
   #hasInode(ino: number): boolean {
-    return this.#other.seek(ino, 0, 0, 0) && this.#other.key(0) === ino;
+    return seekExact(this.#other, [ino]);
   }
 
-  #problem(text: string): void {
-    if (this.#problems.length < CHECK_PROBLEMS_MAX) this.#problems.push(text);
+  /** Whether the inode exists (or may exist, where a part of the tree is lost) and has such a mode. */
+  #modeFits(ino: number, fits: (mode: number) => boolean): boolean {
+    if (!this.#hasInode(ino)) return !areWhole(this.#subject, 'inode');
+    return fits(this.#other.value(INODE.mode));
+  }
+
+  /** Whether it is certain that there is no such inode. */
+  #lacksInode(ino: number): boolean {
+    return !this.#hasInode(ino) && areWhole(this.#subject, 'inode');
+  }
+
+  #inodeProblem(ino: number, text: string): void {
+    this.#problems.add('inode', text, { ino });
   }
 }

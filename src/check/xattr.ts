@@ -1,11 +1,11 @@
 import { readU32 } from '../engine/bytes.js';
-import type { EngineContext } from '../engine/context.js';
 import type { NameHash } from '../engine/hash.js';
 import { INODE } from '../engine/layout.js';
 import { isSymlink } from '../engine/mode.js';
-import type { Cursor } from '../engine/tree.js';
 import { CHUNKS, chunksFor, TARGET_HASH, TARGET_SEQ, XATTR_HEADER_BYTES } from '../engine/xattr.js';
 import { HASH_COLLISIONS_MAX } from '../limits.js';
+import type { Problems } from './problem.js';
+import { areWhole, type CheckSubject, type ReadCursor, seekExact } from './subject.js';
 
 /** What was seen of one value: its first chunk's promise and the chunks so far. */
 interface ValueSeen {
@@ -20,34 +20,38 @@ interface ValueSeen {
 
 /** The part of checkNamespace() for attributes and targets of symbolic links. */
 export class XattrCheck {
+  readonly #subject: CheckSubject;
+  readonly #problems: Problems;
   readonly #hash: NameHash;
-  readonly #problem: (text: string) => void;
-  readonly #cursor: Cursor;
-  readonly #inode: Cursor;
+  readonly #cursor: ReadCursor;
+  readonly #inode: ReadCursor;
 
-  constructor(ctx: EngineContext, hash: NameHash, problem: (text: string) => void) {
+  constructor(subject: CheckSubject, problems: Problems, hash: NameHash) {
+    this.#subject = subject;
+    this.#problems = problems;
     this.#hash = hash;
-    this.#problem = problem;
-    this.#cursor = ctx.trees.xattr.cursor();
-    this.#inode = ctx.trees.inode.cursor();
+    this.#cursor = subject.trees.xattr.cursor();
+    this.#inode = subject.trees.inode.cursor();
   }
 
   /** Compares the inode that `record` stands on with what is stored for it. */
-  checkInode(record: Cursor): void {
+  checkInode(record: ReadCursor): void {
+    if (!areWhole(this.#subject, 'xattr')) return;
     const ino = record.key(0);
     const seen = this.#collect(ino, record.value(INODE.nlink) === 0);
     const target = seen.find(isTarget);
     const count = seen.length - (target === undefined ? 0 : 1);
     const counted = record.value(INODE.xattrs);
-    if (counted !== count) this.#problem(`inode ${ino} counts ${counted} attributes but has ${count}`);
+    if (counted !== count) this.#problem(ino, `inode ${ino} counts ${counted} attributes but has ${count}`);
     if (!isSymlink(record.value(INODE.mode))) {
-      if (target !== undefined) this.#problem(`inode ${ino} has a target but is no symbolic link`);
+      if (target !== undefined) this.#problem(ino, `inode ${ino} has a target but is no symbolic link`);
       return;
     }
     if (target === undefined && record.value(INODE.nlink) === 0) return;
-    const size = record.value(INODE.sizeLo);
+    const size = record.value(INODE.sizeHi) * 2 ** 32 + record.value(INODE.sizeLo);
     if (target?.length !== size) {
-      this.#problem(`symbolic link ${ino} of size ${size} has a target of ${target?.length ?? 0} bytes`);
+      const text = `symbolic link ${ino} of size ${size} has a target of ${target?.length ?? 0} bytes`;
+      this.#problem(ino, text);
     }
   }
 
@@ -58,8 +62,8 @@ export class XattrCheck {
       const ino = this.#cursor.key(0);
       if (ino === last) continue;
       last = ino;
-      if (!this.#inode.seek(ino, 0, 0, 0) || this.#inode.key(0) !== ino) {
-        this.#problem(`there are attributes of inode ${ino}, which does not exist`);
+      if (areWhole(this.#subject, 'inode') && !seekExact(this.#inode, [ino])) {
+        this.#problem(ino, `there are attributes of inode ${ino}, which does not exist`);
       }
     }
   }
@@ -75,17 +79,24 @@ export class XattrCheck {
       else if (last !== undefined && isNextOf(last, cursor)) {
         last.chunks++;
         last.bytes += cursor.payload().length;
-      } else this.#problem(`inode ${ino}: chunk ${cursor.key(1)}/${cursor.key(2)} belongs to no attribute`);
+      } else {
+        this.#problem(ino, `inode ${ino}: chunk ${cursor.key(1)}/${cursor.key(2)} belongs to no attribute`);
+      }
     }
     for (const value of values) {
       if (isOrphan && value === values.at(-1)) continue;
       if (value.bytes !== value.length || value.chunks !== chunksFor(value.nameBytes, value.length)) {
         this.#problem(
+          ino,
           `inode ${ino}, attribute ${value.hash}/${value.seq}: ${value.bytes} of ${value.length} bytes`,
         );
       }
     }
     return values;
+  }
+
+  #problem(ino: number, text: string): void {
+    this.#problems.add('xattr', text, { ino });
   }
 
   /** Checks the first chunk of a value, which the cursor stands on. */
@@ -98,16 +109,16 @@ export class XattrCheck {
     const start = XATTR_HEADER_BYTES + nameBytes;
     const length = readU32(payload);
     if (payload.length < start) {
-      this.#problem(`${where}: a first chunk of ${payload.length} bytes`);
+      this.#problem(ino, `${where}: a first chunk of ${payload.length} bytes`);
       return { hash, seq, nameBytes, length, chunks: 1, bytes: -1 };
     }
     const value = { hash, seq, nameBytes, length, chunks: 1, bytes: payload.length - start };
-    if (isTarget(value) !== (nameBytes === 0)) this.#problem(`${where}: a name of ${nameBytes} bytes`);
+    if (isTarget(value) !== (nameBytes === 0)) this.#problem(ino, `${where}: a name of ${nameBytes} bytes`);
     if (isTarget(value)) return value;
     if (this.#hash(payload.subarray(XATTR_HEADER_BYTES, start)) !== hash) {
-      this.#problem(`${where}: the name has another hash`);
+      this.#problem(ino, `${where}: the name has another hash`);
     }
-    if (seq >= HASH_COLLISIONS_MAX) this.#problem(`${where}: sequence out of range`);
+    if (seq >= HASH_COLLISIONS_MAX) this.#problem(ino, `${where}: sequence out of range`);
     return value;
   }
 }
@@ -115,5 +126,5 @@ export class XattrCheck {
 const isTarget = (value: ValueSeen): boolean => value.hash === TARGET_HASH && value.seq === TARGET_SEQ;
 
 /** Whether the cursor stands on the chunk that follows those seen. */
-const isNextOf = (value: ValueSeen, cursor: Cursor): boolean =>
+const isNextOf = (value: ValueSeen, cursor: ReadCursor): boolean =>
   cursor.key(1) === value.hash && cursor.key(2) === value.seq * CHUNKS + value.chunks;

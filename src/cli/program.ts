@@ -29,6 +29,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   dedupe: async () => (await import('./dedupe.js')).registerDedupe,
   exec: async () => (await import('./exec.js')).registerExec,
   extents: async () => (await import('./extents.js')).registerExtents,
+  fsck: async () => (await import('./fsck.js')).registerFsck,
   fsmap: async () => (await import('./fsmap.js')).registerFsmap,
   owners: async () => (await import('./owners.js')).registerOwners,
   poison: async () => (await import('./poison.js')).registerPoison,

@@ -165,6 +165,8 @@ export const INODE = {
   /** Directories: number of entries ever added (low word): a change counter. */
   version: 24,
 } as const;
+/** From this word on an inode record is zero. */
+export const INODE_FIRST_UNUSED = 25;
 
 /** Inode flags: the bits of FS_IOC_GETFLAGS where one exists (ioctl_iflags(2)). */
 export const INODE_FLAG_IMMUTABLE = 0x10;
@@ -173,6 +175,9 @@ export const INODE_FLAG_NODUMP = 0x40;
 export const INODE_FLAG_NOATIME = 0x80;
 /** FS_XFLAG_DAX as asked for by the user. */
 export const INODE_FLAG_DAX = 0x0200_0000;
+/** All flags that an inode can have. */
+export const INODE_FLAGS =
+  INODE_FLAG_IMMUTABLE | INODE_FLAG_APPEND | INODE_FLAG_NODUMP | INODE_FLAG_NOATIME | INODE_FLAG_DAX;
 
 /** Metadata nodes come from groups of this many blocks, aligned to their size. */
 export const META_GROUP_BLOCKS = 64;

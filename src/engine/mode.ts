@@ -17,6 +17,7 @@ export const DT_CHR = typeOf(S_IFCHR);
 
 export const isDirectory = (mode: number): boolean => (mode & S_IFMT) === S_IFDIR;
 export const isRegular = (mode: number): boolean => (mode & S_IFMT) === S_IFREG;
+export const isDevice = (mode: number): boolean => (mode & S_IFMT) === S_IFCHR || (mode & S_IFMT) === S_IFBLK;
 export const isSymlink = (mode: number): boolean => (mode & S_IFMT) === S_IFLNK;
 
 /** Whether a mode has a known file type and no bits beyond type and permissions. */

@@ -82,13 +82,15 @@ export function writeSlot(media: Media, slot: number, sb: Superblock): void {
   media.noteDirty(block, 1);
 }
 
-type SlotState =
+/** What one slot holds. `foreign` is anything without our magic number, zeros included. */
+export type SlotState =
   | { kind: 'valid'; sb: Superblock }
   | { kind: 'foreign' }
   | { kind: 'version'; version: number }
   | { kind: 'torn'; why: string };
 
-function readSlot(media: Media, slot: number, block: number): SlotState {
+/** Reads the slot with the number `slot`, 0 or 1, at `block`. */
+export function readSlot(media: Media, slot: number, block: number): SlotState {
   const words = media.words(asPhys(block));
   const base = media.wordIndex(asPhys(block));
   const word = (i: number): number => words[base + i];

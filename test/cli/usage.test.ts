@@ -19,6 +19,7 @@ const COMMANDS = [
   'dedupe',
   'exec',
   'extents',
+  'fsck',
   'fsmap',
   'owners',
   'poison',

@@ -1,14 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkData } from '../../src/check/data.js';
-import { checkTree } from '../../src/check/tree.js';
-import { BadBlocks } from '../../src/engine/badblock.js';
-import { DataOps } from '../../src/engine/data.js';
-import { InodeTable } from '../../src/engine/inode.js';
-import { formatStore, openStore, type Store, type StoreOptions } from '../../src/engine/store.js';
-import { type DataEnv, type DataParts, dataEnv, readAll, STALE } from '../support/data-env.js';
+import { type DataEnv, dataEnv, readAll, STALE } from '../support/data-env.js';
 import { op, Pair } from '../support/data-pair.js';
-import { FakeClock, HeapMedia } from '../support/mem-context.js';
 
 const REGION_BLOCKS = 192;
 
@@ -46,41 +40,6 @@ describe('file data against the model', () => {
         }
       }),
       { numRuns: 60, interruptAfterTimeLimit: 10_000 },
-    );
-  });
-});
-
-describe('file data on the real store', () => {
-  const options: StoreOptions = {
-    clock: new FakeClock(),
-    layouts: { breakLayouts: () => {}, remapped: () => {} },
-    badBlocks: (tree) => new BadBlocks(tree),
-  };
-  const format = { label: 'data', uuid: Buffer.alloc(16, 3), created: 1_700_000_000 };
-
-  function partsOf(store: Store): DataParts {
-    const { context: ctx } = store;
-    if (!(ctx.bad instanceof BadBlocks)) throw new Error('the store has another index');
-    const inodes = new InodeTable(ctx);
-    return { ctx, inodes, bad: ctx.bad, data: new DataOps(ctx, inodes, ctx.bad, () => 'tree') };
-  }
-
-  it('agrees with the model, and again after a remount', () => {
-    fc.assert(
-      fc.property(fc.array(op, { minLength: 1, maxLength: 30 }), (ops) => {
-        const media = new HeapMedia(640, 200);
-        const store = formatStore(media, format, options);
-        store.trx.commit();
-        const pair = new Pair(partsOf(store));
-        pair.fill();
-        for (const op of ops) pair.run(op);
-        store.trx.commit();
-        const again = openStore(media, options);
-        for (const tree of Object.values(again.trees)) expect(checkTree(tree)).toEqual([]);
-        pair.remounted(partsOf(again));
-        pair.run({ kind: 'write', f: 0, offset: 3, length: 30_000, byte: 9, fromPageCache: false });
-      }),
-      { numRuns: 60, interruptAfterTimeLimit: 15_000 },
     );
   });
 });

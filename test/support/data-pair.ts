@@ -6,7 +6,7 @@ import { asPhys, BLOCK_SIZE, type Ino } from '../../src/types.js';
 import { Cell, DataModel } from '../model/data-model.js';
 import { addFile, type DataParts, outcome, physicalOf, readAll } from './data-env.js';
 
-const FILES = 3;
+export const FILES = 3;
 const FILE_BLOCKS = 10;
 /** Larger files get no insert, so that all of them fit into the region. */
 const INSERT_SIZE_MAX = 2 * FILE_BLOCKS * BLOCK_SIZE;
@@ -118,10 +118,19 @@ export class Pair {
   #committed = new Map<string, Buffer>();
   #target = -1;
 
-  constructor(env: DataParts) {
+  /** `make` makes the file with this index, empty; without it files have no names. */
+  constructor(env: DataParts, make: (f: number) => Ino = () => addFile(env)) {
     this.#env = env;
-    this.inos = this.model.files.map(() => addFile(env));
+    this.inos = this.model.files.map((_, f) => make(f));
     this.#watch();
+  }
+
+  /** File `f` was removed, and is another inode now, an empty one. */
+  replaced(f: number, ino: Ino): void {
+    this.touched.add(f);
+    this.model.freeData(f);
+    this.inos[f] = ino;
+    this.compare();
   }
 
   /** Goes on with the same region after a remount. */

@@ -1,0 +1,172 @@
+import { NODE, NODE_BODY_WORDS, NODE_HEADER_WORDS, type TreeSpec } from '../engine/layout.js';
+import { TREE_HEIGHT_MAX } from '../limits.js';
+import type { Media } from '../media/media.js';
+import { asPhys, BLOCK_SIZE } from '../types.js';
+import { payloadProblem } from './payloads.js';
+
+/** A tree as the walk sees it, and who hears of what it finds. */
+export interface TreeWalk {
+  readonly media: Media;
+  readonly spec: TreeSpec;
+  readonly root: number;
+  /** 0 = empty, 1 = the root is a leaf. */
+  readonly height: number;
+  /** Why the node cannot be used, or null. `parent` is the block of the node above, 0 for the root. */
+  unusable(block: number, level: number, parent: number): string | null;
+  /** The node and all below it are left out. */
+  lost(block: number, text: string): void;
+  /** Something is wrong in a node whose entries are used all the same. */
+  wrong(block: number, text: string): void;
+  /** A leaf whose keys are in order and beyond those of the leaf before it. */
+  leaf(block: number, records: number): void;
+}
+
+/** Words of a key somewhere in a node. */
+interface KeyAt {
+  readonly words: Uint32Array;
+  readonly at: number;
+}
+
+export const leafStride = (spec: TreeSpec): number => spec.keyWords + (spec.variable ? 1 : spec.valueWords);
+export const innerStride = (spec: TreeSpec): number => spec.keyWords + (spec.augmented ? 2 : 1);
+
+/** < 0, 0 or > 0, word by word. */
+function compareKeys(a: KeyAt, b: KeyAt, keyWords: number): number {
+  for (let i = 0; i < keyWords; i++) {
+    const d = a.words[a.at + i] - b.words[b.at + i];
+    if (d !== 0) return d;
+  }
+  return 0;
+}
+
+/**
+ * Walks one tree from its root in key order, whatever state it is in: each node is reached once, what cannot be
+ * used is left out. Checks the order of the keys, the separators, the highest ends of an augmented tree, and
+ * the build of the leaves. Memory: O(nodes). Throws only what `unusable` throws.
+ */
+export function walkTree(walk: TreeWalk): void {
+  if (walk.height > TREE_HEIGHT_MAX) walk.lost(walk.root, `a height of ${walk.height} is impossible`);
+  else if (walk.height > 0) new Walker(walk).visit(walk.root, walk.height - 1, null, null, 0);
+}
+
+class Walker {
+  readonly #walk: TreeWalk;
+  readonly #reached = new Set<number>();
+  readonly #lastKey: Uint32Array;
+  #hasLast = false;
+
+  constructor(walk: TreeWalk) {
+    this.#walk = walk;
+    this.#lastKey = new Uint32Array(walk.spec.keyWords);
+  }
+
+  /** Returns the highest last block of a record below (of an augmented tree), or -1 when a part is lost. */
+  visit(block: number, level: number, low: KeyAt | null, high: KeyAt | null, parent: number): number {
+    const { spec, media } = this.#walk;
+    const unusable = this.#reached.has(block)
+      ? 'is reached twice'
+      : this.#walk.unusable(block, level, parent);
+    if (unusable !== null) return this.#lose(block, unusable);
+    this.#reached.add(block);
+    const words = media.words(asPhys(block));
+    const base = media.wordIndex(asPhys(block));
+    const stride = level === 0 ? leafStride(spec) : innerStride(spec);
+    const count = words[base + NODE.count];
+    if (count === 0) return this.#lose(block, 'is empty');
+    if (count * stride > NODE_BODY_WORDS) return this.#lose(block, `has ${count} entries, more than fit`);
+    this.#checkHeap(block, words, base, level, base + NODE_HEADER_WORDS + count * stride);
+    const isOrdered = this.#checkKeys(block, words, base, count, stride, low, high);
+    if (level > 0) return this.#visitChildren(block, words, base, count, level, high);
+    return isOrdered
+      ? this.#leaf(block, words, base, count, stride)
+      : this.#lose(block, 'cannot be searched');
+  }
+
+  #lose(block: number, text: string): number {
+    this.#walk.lost(block, text);
+    return -1;
+  }
+
+  /** Returns whether the keys of the node are in order. */
+  #checkKeys(
+    block: number,
+    words: Uint32Array,
+    base: number,
+    count: number,
+    stride: number,
+    low: KeyAt | null,
+    high: KeyAt | null,
+  ): boolean {
+    const { keyWords } = this.#walk.spec;
+    const key = (i: number): KeyAt => ({ words, at: base + NODE_HEADER_WORDS + i * stride });
+    let isOrdered = true;
+    for (let i = 1; i < count; i++) {
+      if (compareKeys(key(i - 1), key(i), keyWords) < 0) continue;
+      this.#walk.wrong(block, `entries ${i - 1} and ${i} are out of order`);
+      isOrdered = false;
+    }
+    if (low !== null && compareKeys(key(0), low, keyWords) < 0) {
+      this.#walk.wrong(block, 'entry 0 lies below the separator');
+    }
+    if (high !== null && compareKeys(key(count - 1), high, keyWords) >= 0) {
+      this.#walk.wrong(block, `entry ${count - 1} lies beyond the next separator`);
+    }
+    return isOrdered;
+  }
+
+  /** Where payloads lie. Nodes without payloads have an empty heap. */
+  #checkHeap(block: number, words: Uint32Array, base: number, level: number, indexEnd: number): void {
+    const top = words[base + NODE.heapTop];
+    const dead = words[base + NODE.heapDead];
+    if (level === 0 && this.#walk.spec.variable) {
+      const problem = payloadProblem(this.#walk.spec, words, base, (indexEnd - base) * 4);
+      if (problem !== null) this.#walk.wrong(block, problem);
+    } else if (top !== BLOCK_SIZE || dead !== 0) {
+      this.#walk.wrong(block, `has payloads from byte ${top} on, ${dead} of them dead, but can have none`);
+    }
+  }
+
+  #leaf(block: number, words: Uint32Array, base: number, count: number, stride: number): number {
+    const { spec } = this.#walk;
+    const last = { words: this.#lastKey, at: 0 };
+    const first = { words, at: base + NODE_HEADER_WORDS };
+    if (this.#hasLast && compareKeys(last, first, spec.keyWords) >= 0) {
+      return this.#lose(block, 'begins before the end of the leaf to its left');
+    }
+    const from = base + NODE_HEADER_WORDS + (count - 1) * stride;
+    this.#lastKey.set(words.subarray(from, from + spec.keyWords));
+    this.#hasLast = true;
+    this.#walk.leaf(block, count);
+    if (!spec.augmented) return 0;
+    let highest = 0;
+    for (let i = 0, at = first.at; i < count; i++, at += stride) {
+      highest = Math.max(highest, words[at] + words[at + spec.keyWords] - 1);
+    }
+    return highest;
+  }
+
+  #visitChildren(
+    block: number,
+    words: Uint32Array,
+    base: number,
+    count: number,
+    level: number,
+    high: KeyAt | null,
+  ): number {
+    const { spec } = this.#walk;
+    const stride = innerStride(spec);
+    let highest = 0;
+    for (let i = 0; i < count; i++) {
+      const at = base + NODE_HEADER_WORDS + i * stride;
+      const next = i + 1 < count ? { words, at: at + stride } : high;
+      const below = this.visit(words[at + spec.keyWords], level - 1, { words, at }, next, block);
+      if (!spec.augmented) continue;
+      const stored = words[at + spec.keyWords + 1];
+      if (below >= 0 && stored !== below) {
+        this.#walk.wrong(block, `entry ${i} has the highest end ${stored}, below it is ${below}`);
+      }
+      highest = below < 0 || highest < 0 ? -1 : Math.max(highest, stored);
+    }
+    return highest;
+  }
+}
