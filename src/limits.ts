@@ -21,6 +21,8 @@ export const ACL_ENTRIES_MAX = 511;
 /** Hard links to one inode, as in XFS. */
 export const LINK_MAX = 2 ** 31 - 1;
 export const LABEL_MAX_BYTES = 64;
+/** What the superblock keeps of the reason of a shutdown: words 36 to 63. */
+export const SHUTDOWN_REASON_MAX_BYTES = 112;
 
 /** Longest run of blocks in one extent record (the high bits of the word are kept free). */
 export const EXTENT_MAX_BLOCKS = 2 ** 28 - 1;

@@ -1,5 +1,6 @@
 import { FILE_BLOCKS_MAX } from '../engine/bmap.js';
 import type { EngineContext } from '../engine/context.js';
+import { countOwners, type OwnedRun } from '../engine/derived.js';
 import { EXT_UNWRITTEN, INODE, OWNER_METADATA, OWNER_SUPERBLOCK } from '../engine/layout.js';
 import { isRegular } from '../engine/mode.js';
 import { asPhys, blocksFor, MAX_INO } from '../types.js';
@@ -13,13 +14,6 @@ interface Extent {
   physical: number;
   length: number;
   flags: number;
-}
-
-/** Blocks [start, end) with `count` owners, one of them maybe not a file. */
-interface Run {
-  start: number;
-  end: number;
-  count: number;
 }
 
 class Problems {
@@ -133,35 +127,8 @@ function checkRmap(ctx: EngineContext, extents: readonly Extent[], problems: Pro
   }
 }
 
-/** Maximal runs of blocks with an equal number of owners (at least 1), in order. */
-function countOwners(extents: readonly Extent[]): Run[] {
-  const starts = Float64Array.from(extents, (e) => e.physical).sort();
-  const ends = Float64Array.from(extents, (e) => e.physical + e.length).sort();
-  const runs: Run[] = [];
-  let count = 0;
-  let at = 0;
-  for (let s = 0, e = 0; e < ends.length; ) {
-    const next = s < starts.length ? Math.min(starts[s], ends[e]) : ends[e];
-    const last = runs[runs.length - 1];
-    if (count > 0 && next > at) {
-      if (last !== undefined && last.end === at && last.count === count) last.end = next;
-      else runs.push({ start: at, end: next, count });
-    }
-    at = next;
-    while (s < starts.length && starts[s] === at) {
-      count++;
-      s++;
-    }
-    while (e < ends.length && ends[e] === at) {
-      count--;
-      e++;
-    }
-  }
-  return runs;
-}
-
 /** The refcount tree holds exactly the runs with two owners and more. */
-function checkRefcount(ctx: EngineContext, owned: readonly Run[], problems: Problems): void {
+function checkRefcount(ctx: EngineContext, owned: readonly OwnedRun[], problems: Problems): void {
   const cursor = ctx.trees.refcount.cursor();
   let more = cursor.seek(0, 0, 0, 0);
   for (const { start, end, count } of owned) {
@@ -197,8 +164,8 @@ function checkUnwritten(extents: readonly Extent[], ctx: EngineContext, problems
 }
 
 /** What superblocks and metadata own. */
-function specialRuns(ctx: EngineContext, problems: Problems): Run[] {
-  const runs: Run[] = [];
+function specialRuns(ctx: EngineContext, problems: Problems): OwnedRun[] {
+  const runs: OwnedRun[] = [];
   const cursor = ctx.trees.rmap.cursor();
   for (let more = cursor.seek(0, 0, 0, 0); more; more = cursor.next()) {
     const [start, owner] = [cursor.key(0), cursor.key(1)];
@@ -212,7 +179,7 @@ function specialRuns(ctx: EngineContext, problems: Problems): Run[] {
 }
 
 /** Every block is owned, or free, or bad, and no owned one is free. */
-function checkSpace(ctx: EngineContext, owned: Run[], problems: Problems): void {
+function checkSpace(ctx: EngineContext, owned: OwnedRun[], problems: Problems): void {
   owned.sort((a, b) => a.start - b.start);
   let at = 0;
   for (const run of owned) {
