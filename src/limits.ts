@@ -87,6 +87,8 @@ export const PROC_MAPS_MAX_BYTES = 64 * 1024 * 1024;
 export const PAGEMAP_BATCH_PAGES = 4096;
 /** Victims listed and signalled for one failure; the report says how many more there were. */
 export const VICTIMS_PER_FAILURE_MAX = 16384;
+/** Processes that have registered a choice by MCE_KILL; those that have ended are forgotten first. */
+export const MCE_KILL_PROCESSES_MAX = 4096;
 /** Longest wait for a process to return from its SIGBUS handler, before it is told of its next page. */
 export const SIGBUS_HANDLER_WAIT_MS = 100;
 /** Longest wait for the first answer of a new mount. */

@@ -89,6 +89,15 @@ export const PoisonDocument = z.looseObject({
   owners: z.array(OwnerDocument),
   victims: z.array(VictimDocument),
   shutdown: z.boolean(),
+  /** Bytes that were not bad before: with 0 nothing was changed and nobody told. */
+  newlyBad: size.optional(),
+  /** Tree nodes in the range that were made again elsewhere, and why the filesystem has shut down, if it has. */
+  metadata: z
+    .looseObject({
+      repaired: z.array(z.looseObject({ tree: z.string(), ...range })),
+      lost: z.string().nullable(),
+    })
+    .optional(),
   /** Processes looked at, those that ended meanwhile, and those of other users when the daemon is not root's. */
   scan: z
     .object({ processes: z.number().int(), ended: z.number().int(), unreadable: z.number().int() })

@@ -66,6 +66,7 @@ class Core {
         outbox: {
           failure: (job) => post({ type: 'failure', job }),
           remap: (job) => post({ type: 'remap', job }),
+          mceKill: (job) => post({ type: 'mcekill', job }),
           goingDown: (job) => post({ type: 'goingdown', job }),
           ran: (id, after, reply) => post({ type: 'ran', id, after, reply }),
           invalidate: (ranges) => post({ type: 'invalidate', ranges }),
@@ -119,6 +120,9 @@ class Core {
         break;
       case 'goingdown':
         this.#vfs.goDown(message.unique, message.mode);
+        break;
+      case 'shutdown':
+        this.#vfs.shutDown(message.reason);
         break;
       case 'commit':
         this.#engine.commit();

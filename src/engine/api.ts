@@ -228,7 +228,7 @@ export interface BadRange {
 }
 
 /** What a failure did to the metadata in its range. */
-export interface MetadataDamage {
+export type MetadataDamage = {
   /** Tree nodes that were made again, from what other trees say, at other places. Bytes. */
   repaired: { tree: string; physical: number; length: number }[];
   /**
@@ -236,7 +236,7 @@ export interface MetadataDamage {
    * owners of data in the range were told.
    */
   lost: string | null;
-}
+};
 
 export interface Failure {
   /** Whether a block of the byte range is known to be bad. */

@@ -79,7 +79,9 @@ export function derive(
 ): void {
   switch (tree) {
     case 'bmap':
-      fileRmap(ctx, (c) => emit({ key: [c.key(1), c.key(2), 0, 0], value: [c.key(0), c.value(0), c.value(1)] }));
+      fileRmap(ctx, (c) =>
+        emit({ key: [c.key(1), c.key(2), 0, 0], value: [c.key(0), c.value(0), c.value(1)] }),
+      );
       break;
     case 'rmap':
       deriveRmap(ctx, emit);

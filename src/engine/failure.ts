@@ -122,7 +122,9 @@ export class FailureOps {
     const first = blockOf(physical);
     const end = first + this.#blocks(physical, length);
     const slot = [0, 1].find((n) => slotBlock(n, blocks) >= first && slotBlock(n, blocks) < end);
-    return slot === undefined ? null : `superblock slot ${slot} lies on the bad block ${slotBlock(slot, blocks)}`;
+    return slot === undefined
+      ? null
+      : `superblock slot ${slot} lies on the bad block ${slotBlock(slot, blocks)}`;
   }
 
   #blocks(physical: number, length: number): number {

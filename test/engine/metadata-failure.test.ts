@@ -133,7 +133,9 @@ function expectGoesOn(media: Media, engine: RegionEngine, block: number, before:
   expect(engine.isBad(block * BLOCK_SIZE, 1)).toBe(true);
   expect(problems(engine)).toEqual([]);
   const after = contents(engine);
-  const readable = ownersOf(engine, block * BLOCK_SIZE, BLOCK_SIZE).filter((o) => o.kind === 'file' && !o.unwritten);
+  const readable = ownersOf(engine, block * BLOCK_SIZE, BLOCK_SIZE).filter(
+    (o) => o.kind === 'file' && !o.unwritten,
+  );
   expect(after.filter((text, i) => text !== before[i]).every((text) => text.endsWith('EIO'))).toBe(true);
   expect(after.filter((text) => text.endsWith('EIO')).length > 0).toBe(readable.length > 0);
   const made = engine.create(ROOT_INO, name('after'), file);
@@ -141,7 +143,10 @@ function expectGoesOn(media: Media, engine: RegionEngine, block: number, before:
   engine.commit();
   const again = openEngine(media, { clock });
   expect(again.lookup(ROOT_INO, name('after'))).toBe(made);
-  expect(again.badBlocks(block * BLOCK_SIZE, 1)[0]).toMatchObject({ physical: block * BLOCK_SIZE, latent: false });
+  expect(again.badBlocks(block * BLOCK_SIZE, 1)[0]).toMatchObject({
+    physical: block * BLOCK_SIZE,
+    latent: false,
+  });
   expect(problems(again)).toEqual([]);
   expect(again.store.nodes.isUsed(block)).toBe(false);
 }
