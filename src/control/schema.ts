@@ -26,6 +26,8 @@ export const InfoDocument = z.looseObject({
   /** Mounted: whether the unmount before this mount was clean. Unmounted: whether the last one was. */
   clean: z.boolean(),
   shutdown: z.boolean(),
+  /** Why the last mount was shut down, when it was. Unmounted: the same, as the superblock has it. */
+  lastShutdown: z.string().nullable().optional(),
   readOnly: z.boolean(),
   /** Mounted only. */
   pid: count.optional(),

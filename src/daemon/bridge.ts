@@ -52,7 +52,8 @@ export type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob };
 
 export type FromCore =
   /** Region and engine are open (a bad region is 'ended' instead): main may mount now. */
-  | { type: 'opened' }
+  /** `notice`: what the user must hear of the last mount. */
+  | { type: 'opened'; notice?: string }
   /** FUSE_INIT was answered: the mount can be used. */
   | { type: 'ready' }
   | { type: 'failure'; job: FailureJob }

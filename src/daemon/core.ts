@@ -138,10 +138,14 @@ class Core {
   }
 }
 
+const shutdownNotice = (region: string, reason: string): string =>
+  `the last mount of ${region} was shut down: ${reason}; unmount it and run rmapfs fsck --repair ${region} to check it`;
+
 /** Says that the region is open and waits for the mount. The descriptor of /dev/fuse, or null when it failed. */
-function waitForMount(options: CoreOptions): number | null {
+function waitForMount(options: CoreOptions, wasShutdown: string | null): number | null {
   const shared = new Int32Array(options.shared);
-  options.port.postMessage({ type: 'opened' } satisfies FromCore);
+  const notice = wasShutdown === null ? {} : { notice: shutdownNotice(options.region, wasShutdown) };
+  options.port.postMessage({ type: 'opened', ...notice } satisfies FromCore);
   Atomics.wait(shared, SHARED.mount, MOUNT_STATE.waiting);
   if (Atomics.load(shared, SHARED.mount) !== MOUNT_STATE.mounted) return null;
   return Atomics.load(shared, SHARED.fuseFd);
@@ -152,7 +156,7 @@ function serve(options: CoreOptions): ChannelEnd {
   const media = openRegion(options.region, { readOnly: options.readOnly });
   try {
     const engine = openEngine(media, { clock: systemClock });
-    const fuseFd = waitForMount(options);
+    const fuseFd = waitForMount(options, engine.info.wasShutdown);
     const end: ChannelEnd =
       fuseFd === null
         ? { clean: false, reason: 'the mount failed' }

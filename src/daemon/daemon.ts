@@ -46,6 +46,8 @@ export class Daemon {
   readonly #ready = deferred<void>();
   readonly #jobs = deferred<Jobs>();
   readonly #core: Core;
+  /** What the starter should tell the user, although all went well. */
+  notice: string | undefined;
   /** Null until it is mounted. */
   #mounted: Mounted | null = null;
   #stopping = false;
@@ -135,6 +137,10 @@ export class Daemon {
     debug('core: %s', message.type);
     switch (message.type) {
       case 'opened':
+        if (message.notice !== undefined) {
+          this.notice = message.notice;
+          this.#parts.log('warn', message.notice);
+        }
         this.#opened.resolve();
         break;
       case 'ready':
