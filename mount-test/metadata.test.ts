@@ -1,27 +1,22 @@
 import { closeSync, openSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { OwnerDocument, PoisonDocument } from '../src/control/schema.js';
+import { control } from './support/control.js';
 import { cli, type Mounted, withMount } from './support/harness.js';
-import {
-  BLOCK,
-  badBlocks,
-  type OwnerReport,
-  physicalOf,
-  poisonPhysical,
-  type Report,
-} from './support/poison.js';
+import { BLOCK } from './support/poison.js';
 import { errnoOfCall, run, sys, tool } from './support/run.js';
 import { Victim } from './support/victim.js';
 
 const BLOCKS = 6;
 
-interface Node extends OwnerReport {
-  tree: string;
-  physical: number;
-}
-type MetadataReport = Report & { metadata: { repaired: { tree: string }[]; lost: string | null } };
+const ownersOf = (m: Mounted): OwnerDocument[] =>
+  control(m.dir, (client) => client.owners(0, Number.POSITIVE_INFINITY));
 
-const ownersOf = (m: Mounted): Node[] =>
-  cli('owners', m.dir, '--offset', '0', '--length', '18446744073709551615', '--json').json<Node[]>();
+const poison = (m: Mounted, physical: number, length = BLOCK): PoisonDocument =>
+  control(m.dir, (client) => client.poison({ offset: physical, length, flags: 0, policy: 0 }));
+
+const physicalOf = (path: string): number =>
+  control(path, (client) => [...client.extents()].flat()[0].physical);
 
 /** Where a node of the tree lies now. */
 function nodeOf(m: Mounted, tree: string): number {
@@ -45,7 +40,7 @@ function populate(m: Mounted): { orphan: number; contents: Map<string, Buffer> }
   writeFileSync(m.path('orphan'), 'unlinked but open');
   const orphan = openSync(m.path('orphan'), 'r');
   unlinkSync(m.path('orphan'));
-  poisonPhysical(m, 1024 * BLOCK);
+  poison(m, 1024 * BLOCK);
   return { orphan, contents };
 }
 
@@ -61,7 +56,7 @@ function expectShutDown(m: Mounted): void {
   expect(errnoOfCall(() => readdirSync(m.path('d')))).toBe('EIO');
   expect(errnoOfCall(() => writeFileSync(m.path('new'), ''))).toBe('EIO');
   expect(run('stat', [m.path('a')]).stderr).toMatch(/Input\/output error/);
-  expect(cli('info', m.dir, '--json').json()).toMatchObject({ shutdown: true });
+  expect(control(m.dir, (client) => client.info())).toMatchObject({ shutdown: true });
 }
 
 describe('a tree node whose contents other trees know', () => {
@@ -72,7 +67,7 @@ describe('a tree node whose contents other trees know', () => {
       const failed: number[] = [];
       for (const tree of trees) {
         const physical = nodeOf(m, tree);
-        const report = poisonPhysical(m, physical) as MetadataReport;
+        const report = poison(m, physical);
         failed.push(physical);
         expect(report.owners, tree).toMatchObject([{ kind: 'metadata', tree }]);
         expect(report, tree).toMatchObject({ shutdown: false, victims: [] });
@@ -91,8 +86,7 @@ describe('a tree node whose contents other trees know', () => {
       await m.remount();
       expectContents(m, contents);
       for (const tree of trees) expect(readFileSync(m.path(`after-${tree}`), 'utf8')).toBe(tree);
-      const bad = badBlocks(m).reduce((sum, { length }) => sum + length / BLOCK, 0);
-      expect(bad).toBe(failed.length + 1);
+      expect(control(m.dir, (client) => client.info().blocks.bad)).toBe(failed.length + 1);
       expect(readFileSync(m.log, 'utf8')).toMatch(
         /node of the rmap tree at \d+ has failed: it was made again/,
       );
@@ -102,8 +96,8 @@ describe('a tree node whose contents other trees know', () => {
     withMount({ size: '16M' }, async (m) => {
       writeFileSync(m.path('a'), Buffer.alloc(BLOCKS * BLOCK, 'a'));
       const victim = await Victim.start(m, m.path('a'), { length: BLOCKS * BLOCK });
-      poisonPhysical(m, nodeOf(m, 'rmap'));
-      const report = poisonPhysical(m, physicalOf(m.path('a'), 0));
+      poison(m, nodeOf(m, 'rmap'));
+      const report = poison(m, physicalOf(m.path('a')));
       expect(report.owners).toMatchObject([{ kind: 'file', paths: ['/a'] }]);
       expect(report.victims).toMatchObject([{ pid: victim.pid, result: 'delivered' }]);
       await victim.quit();
@@ -111,7 +105,7 @@ describe('a tree node whose contents other trees know', () => {
 
   it('a free metadata block goes bad without a word', () =>
     withMount({ size: '16M' }, (m) => {
-      const report = poisonPhysical(m, nodeOf(m, 'unused')) as MetadataReport;
+      const report = poison(m, nodeOf(m, 'unused'));
       expect(report).toMatchObject({ shutdown: false, metadata: { repaired: [], lost: null } });
       writeFileSync(m.path('a'), 'x');
     }));
@@ -126,9 +120,9 @@ describe('metadata that stand in one place only', () => {
         closeSync(orphan);
         const victim = await Victim.start(m, m.path('a'), { length: BLOCKS * BLOCK, touchAt: BLOCK });
         const physical = nodeOf(m, tree);
-        const report = poisonPhysical(m, physical) as MetadataReport;
+        const report = poison(m, physical);
         expect(report).toMatchObject({ shutdown: true, victims: [] });
-        expect(report.metadata.lost).toBe(
+        expect(report.metadata?.lost).toBe(
           `a node of the ${tree} tree lies on the bad block ${physical / BLOCK}`,
         );
         expectShutDown(m);
@@ -142,9 +136,9 @@ describe('metadata that stand in one place only', () => {
         await m.umount();
         const next = cli('mount', m.region, m.dir);
         expect(next.status).toBe(1);
-        expect(next.stderr).toContain(report.metadata.lost);
+        expect(next.stderr).toContain(report.metadata?.lost);
         expect(next.stderr).toMatch(/rmapfs fsck --repair.*-o ro/);
-        expect(cli('info', m.region, '--json').json()).toMatchObject({ lastShutdown: report.metadata.lost });
+        expect(cli('info', m.region, '--json').json()).toMatchObject({ lastShutdown: report.metadata?.lost });
         if (tree !== 'xattr') return;
         expect(cli('mount', m.region, m.dir, '-o', 'ro').status).toBe(0);
         expect(readFileSync(m.path('d', 'b')).length).toBe(BLOCKS * BLOCK);
@@ -156,7 +150,7 @@ describe('metadata that stand in one place only', () => {
     withMount({ size: '16M' }, async (m) => {
       const { orphan, contents } = populate(m);
       closeSync(orphan);
-      const report = poisonPhysical(m, 0) as MetadataReport;
+      const report = poison(m, 0);
       expect(report).toMatchObject({ shutdown: true, owners: [{ kind: 'superblock' }] });
       expectShutDown(m);
       await m.umount();
@@ -172,12 +166,12 @@ describe('metadata that stand in one place only', () => {
       const { orphan } = populate(m);
       closeSync(orphan);
       const victim = await Victim.start(m, m.path('copy'), { length: BLOCKS * BLOCK });
-      const end = physicalOf(m.path('a'), 0) + BLOCK;
-      const report = poisonPhysical(m, 0, end) as MetadataReport;
+      const end = physicalOf(m.path('a')) + BLOCK;
+      const report = poison(m, 0, end);
       await victim.settle();
       expect(victim.signals).toMatchObject([{ code: 'BUS_MCEERR_AO', address: victim.addressOf(0) }]);
       expect(report.victims).toMatchObject([{ pid: victim.pid, result: 'delivered' }]);
-      const told = report.owners.filter((owner) => owner.kind === 'file').flatMap((owner) => owner.paths);
+      const told = report.owners.flatMap((owner) => (owner.kind === 'file' ? owner.paths : []));
       expect(told).toEqual(expect.arrayContaining(['/a', '/copy']));
       expect(report.owners.map((owner) => owner.kind)).toEqual(
         expect.arrayContaining(['superblock', 'metadata']),
