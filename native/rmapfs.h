@@ -170,6 +170,16 @@ struct rmapfs_fallocate {
 	__u64 length;
 };
 
+#define RMAPFS_MCE_KILL_LATE 0
+#define RMAPFS_MCE_KILL_EARLY 1
+#define RMAPFS_MCE_KILL_DEFAULT 2
+
+/* When the calling process wants to be told of failed memory: prctl(2) PR_MCE_KILL, which nobody can read. */
+struct rmapfs_mce_kill {
+	__u32 policy; /* RMAPFS_MCE_KILL_* */
+	__u32 pad;
+};
+
 #define RMAPFS_IOC_CLONE_TOKEN _IOR(RMAPFS_IOC_TYPE, 1, struct rmapfs_clone_token)
 #define RMAPFS_IOC_CLONE _IOW(RMAPFS_IOC_TYPE, 2, struct rmapfs_clone)
 #define RMAPFS_IOC_DEDUPE _IOWR(RMAPFS_IOC_TYPE, 3, struct rmapfs_dedupe)
@@ -180,5 +190,6 @@ struct rmapfs_fallocate {
 #define RMAPFS_IOC_UNPOISON _IOWR(RMAPFS_IOC_TYPE, 8, struct rmapfs_unpoison)
 #define RMAPFS_IOC_REPORT _IOWR(RMAPFS_IOC_TYPE, 9, struct rmapfs_report)
 #define RMAPFS_IOC_FALLOCATE _IOW(RMAPFS_IOC_TYPE, 10, struct rmapfs_fallocate)
+#define RMAPFS_IOC_MCE_KILL _IOW(RMAPFS_IOC_TYPE, 24, struct rmapfs_mce_kill)
 
 #endif

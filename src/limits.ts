@@ -21,6 +21,8 @@ export const ACL_ENTRIES_MAX = 511;
 /** Hard links to one inode, as in XFS. */
 export const LINK_MAX = 2 ** 31 - 1;
 export const LABEL_MAX_BYTES = 64;
+/** What the superblock keeps of the reason of a shutdown: words 36 to 63. */
+export const SHUTDOWN_REASON_MAX_BYTES = 112;
 
 /** Longest run of blocks in one extent record (the high bits of the word are kept free). */
 export const EXTENT_MAX_BLOCKS = 2 ** 28 - 1;
@@ -85,6 +87,8 @@ export const PROC_MAPS_MAX_BYTES = 64 * 1024 * 1024;
 export const PAGEMAP_BATCH_PAGES = 4096;
 /** Victims listed and signalled for one failure; the report says how many more there were. */
 export const VICTIMS_PER_FAILURE_MAX = 16384;
+/** Processes that have registered a choice by MCE_KILL; those that have ended are forgotten first. */
+export const MCE_KILL_PROCESSES_MAX = 4096;
 /** Longest wait for a process to return from its SIGBUS handler, before it is told of its next page. */
 export const SIGBUS_HANDLER_WAIT_MS = 100;
 /** Longest wait for the first answer of a new mount. */

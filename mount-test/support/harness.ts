@@ -15,6 +15,8 @@ export const CLI = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const MOUNT_LIMIT_MS = 100_000;
 /** Longest time for a daemon to appear, or to end after its unmount. */
 const DAEMON_LIMIT_MS = 20_000;
+/** Longest time for the users of a mount, which have ended, to be gone. */
+const BUSY_LIMIT_MS = 10_000;
 /** Log lines shown for a failing test. */
 const LOG_LINES_MAX = 40;
 
@@ -113,9 +115,22 @@ export class Mounted {
     return readFileSync(this.log, 'utf8').split('\n').slice(-LOG_LINES_MAX).join('\n');
   }
 
-  /** Unmounts through the command line and waits until the daemon has ended. */
+  /**
+   * Unmounts through the command line and waits until the daemon has ended. A process that has ended keeps the mount
+   * busy for a moment more while somebody (another daemon that looks for victims) reads its /proc/PID/maps.
+   */
   async umount(): Promise<void> {
-    cliOk('umount', this.dir);
+    const isBusy = ({ status, stderr }: CliResult): boolean => status !== 0 && /in use/.test(stderr);
+    const done = await waitFor(
+      `unmount of ${this.dir}, which is in use`,
+      () => {
+        const tried = cli('umount', this.dir);
+        return isBusy(tried) ? undefined : tried;
+      },
+      BUSY_LIMIT_MS,
+    );
+    if (done.status !== 0)
+      throw new Error(`rmapfs umount ${this.dir}: status ${done.status}: ${done.stderr}`);
     await this.ended();
   }
 

@@ -1,9 +1,9 @@
 import type { EngineContext } from '../engine/context.js';
 import { OWNER_METADATA, OWNER_SUPERBLOCK } from '../engine/layout.js';
+import type { Run } from '../engine/runs.js';
 import { asPhys, MAX_INO } from '../types.js';
 import { findInExtents } from './extents.js';
 import { Problems } from './problem.js';
-import type { Run } from './runs.js';
 
 /**
  * Checks that bmap, rmap, refcount, inodes, free space and bad blocks of a running engine agree: rebuilds rmap and

@@ -1,10 +1,10 @@
 import { FILE_BLOCKS_MAX } from '../engine/bmap.js';
 import { EXT_UNWRITTEN, INODE } from '../engine/layout.js';
 import { isRegular } from '../engine/mode.js';
+import { type Run, RunCounter } from '../engine/runs.js';
 import { EXTENT_MAX_BLOCKS } from '../limits.js';
 import { blocksFor, MAX_INO } from '../types.js';
 import { atBlock, type Place, type Problems } from './problem.js';
-import { type Run, RunCounter } from './runs.js';
 import { areWhole, type CheckSubject, type ReadCursor, seekExact } from './subject.js';
 
 /**

@@ -5,9 +5,9 @@ import {
   OWNER_SUPERBLOCK,
   type TreeName,
 } from '../engine/layout.js';
+import type { Run } from '../engine/runs.js';
 import { MAX_INO } from '../types.js';
 import { atBlock, type Problems } from './problem.js';
-import type { Run } from './runs.js';
 import type { Scan } from './scan.js';
 import { areWhole, type ReadCursor, seekExact } from './subject.js';
 

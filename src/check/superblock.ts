@@ -8,7 +8,7 @@ import {
   WORDS_PER_BLOCK,
 } from '../engine/layout.js';
 import { readSlot, type Superblock, slotBlock } from '../engine/superblock.js';
-import { LABEL_MAX_BYTES, TREE_HEIGHT_MAX } from '../limits.js';
+import { LABEL_MAX_BYTES, SHUTDOWN_REASON_MAX_BYTES, TREE_HEIGHT_MAX } from '../limits.js';
 import type { Media } from '../media/media.js';
 import { asPhys, MAX_INO } from '../types.js';
 import { atBlock, type Problems } from './problem.js';
@@ -55,11 +55,10 @@ function checkValues(words: Uint32Array, sb: Superblock, add: (text: string) => 
   if (sb.clean && sb.shutdown) add('it is marked as unmounted cleanly and as shut down');
   if (sb.txid < FIRST_TXID) add(`transaction ${sb.txid}, the first one is ${FIRST_TXID}`);
   if (sb.lastIno > MAX_INO) add(`the highest inode number is ${sb.lastIno}, the limit is ${MAX_INO}`);
-  const label = Buffer.from(words.buffer, words.byteOffset + SB.label * 4, LABEL_MAX_BYTES);
-  const bytes = Buffer.byteLength(sb.label);
-  if (!label.subarray(0, bytes).equals(Buffer.from(sb.label)) || label.subarray(bytes).some((b) => b !== 0)) {
-    add('its label is not UTF-8 padded with zeros');
-  }
+  if (!isPadded(words, SB.label, LABEL_MAX_BYTES, sb.label)) add('its label is not UTF-8 padded with zeros');
+  if (!isPadded(words, SB.shutdownReason, SHUTDOWN_REASON_MAX_BYTES, sb.shutdownReason)) {
+    add('the reason of its shutdown is not UTF-8 padded with zeros');
+  } else if (sb.shutdownReason !== '' && !sb.shutdown) add('it has the reason of a shutdown and no shutdown');
   const known = new Map<number, string>(Object.values(TREES).map((spec) => [spec.id, spec.name]));
   for (let id = 0; id < TREE_SLOTS; id++) {
     const { root, height, count } = sb.roots[id];
@@ -75,6 +74,13 @@ function checkValues(words: Uint32Array, sb: Superblock, add: (text: string) => 
   }
   const end = SB.roots + TREE_SLOTS * ROOT_WORDS;
   if (words.subarray(end).some((word) => word !== 0)) add('words behind its last root that are not zero');
+}
+
+/** Whether the field holds exactly this text and zeros behind it. */
+function isPadded(words: Uint32Array, at: number, max: number, text: string): boolean {
+  const field = Buffer.from(words.buffer, words.byteOffset + at * 4, max);
+  const bytes = Buffer.byteLength(text);
+  return field.subarray(0, bytes).equals(Buffer.from(text)) && field.subarray(bytes).every((b) => b === 0);
 }
 
 function checkOther(media: Media, current: Superblock, slot: number, add: (text: string) => void): void {

@@ -56,6 +56,9 @@ function firstMessage(child: ChildProcess, waitMs: number, log: string): Promise
     });
     child.once('message', (message) => {
       const parsed = DaemonMessage.safeParse(message);
+      if (parsed.success && 'ready' in parsed.data && parsed.data.notice !== undefined) {
+        process.stderr.write(`rmapfs: ${parsed.data.notice}\n`);
+      }
       if (!parsed.success) settle(`the daemon is of another version than this command; see ${log}`);
       else settle('error' in parsed.data ? plainSentence(parsed.data.error) : null);
     });

@@ -53,6 +53,7 @@ function unmountedInfo(asked: string, engine: Engine, media: Media): InfoDocumen
     lastTransaction: sb.txid,
     clean: sb.clean,
     shutdown: sb.shutdown,
+    lastShutdown: engine.info.wasShutdown,
     readOnly: false,
   };
 }
@@ -76,6 +77,7 @@ function infoText(info: InfoDocument): string {
     [mounted ? 'was clean' : 'clean', yesNo(info.clean)],
     ['shut down', yesNo(info.shutdown)],
   ];
+  if (typeof info.lastShutdown === 'string') lines.push(['last shutdown', info.lastShutdown]);
   if (mounted) {
     lines.push(
       ['region', info.region ?? '-'],

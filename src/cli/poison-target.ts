@@ -18,6 +18,8 @@ export interface Target {
   flags: number;
 }
 
+const AFTER_SHUTDOWN = 'unmount it, run rmapfs fsck --repair on the region, and mount it again';
+
 /** Exactly one of DIR and --file must be there (wrong usage otherwise), and whole blocks. */
 export function poisonTarget(
   command: Command,
@@ -34,8 +36,10 @@ export function poisonTarget(
   }
   const asked = `${verb} ${bytesText(length)} at offset ${offset} of ${path}`;
   requireWholeBlocks(asked, offset, length);
-  const findings = (client: ControlClient): Findings =>
-    file === undefined ? outsideDevice(client) : fileFindings(client, file, offset, length);
+  const findings = (client: ControlClient): Findings => {
+    if (client.info().shutdown) return { EIO: `the filesystem on ${path} has shut down; ${AFTER_SHUTDOWN}` };
+    return file === undefined ? outsideDevice(client) : fileFindings(client, file, offset, length);
+  };
   return { task: { path, asked, findings }, flags: file === undefined ? 0 : POISON_FLAG.file };
 }
 

@@ -61,6 +61,8 @@ async function runPoison(
 function reportText(report: PoisonDocument): string {
   const kind = report.latent ? 'latent: nobody was told' : 'known';
   let text = `poisoned ${report.length} bytes at physical offset ${report.physical} (${kind})\n`;
+  if (report.newlyBad === 0)
+    text = 'The range was bad already: nothing was changed, and nobody was told again.\n';
   text += `\n${counted(report.owners.length, 'owner')}\n${formatTable(OWNER_COLUMNS, report.owners)}`;
   text += `\n${counted(report.victims.length, 'victim')}\n`;
   if (report.victims.length > 0) text += formatTable(VICTIM_COLUMNS, report.victims);
@@ -68,6 +70,12 @@ function reportText(report: PoisonDocument): string {
   if (unreadable > 0) {
     text += `\nProcesses of other users that could not be looked at: ${unreadable}. A mount by root reaches them.\n`;
   }
-  if (report.shutdown) text += '\nMetadata were hit: the filesystem has shut down.\n';
+  for (const { tree, physical } of report.metadata?.repaired ?? []) {
+    text += `\nA node of the ${tree} tree at ${physical} was made again from the other trees; the mount goes on.\n`;
+  }
+  if (report.shutdown) {
+    const why = report.metadata?.lost ?? 'metadata were hit';
+    text += `\nThe filesystem has shut down: ${why}. Unmount it and run rmapfs fsck --repair on the region.\n`;
+  }
   return text;
 }

@@ -151,6 +151,15 @@ export const FALLOCATE = {
   size: 24,
 } as const;
 
+/** What the calling process asks for itself, as prctl(2) PR_MCE_KILL: 0 late, 1 early, 2 default. */
+export const MCE_KILL = {
+  /** u32. */
+  policy: 0,
+  /** u32, 0. */
+  pad: 4,
+  size: 8,
+} as const;
+
 /** The request numbers, as ioctl(2) takes them. */
 export const IOC = {
   cloneToken: ioc(IOC_READ, 1, CLONE_TOKEN.size),
@@ -163,4 +172,5 @@ export const IOC = {
   unpoison: ioc(IOC_READ | IOC_WRITE, 8, UNPOISON.size),
   report: ioc(IOC_READ | IOC_WRITE, 9, REPORT.size),
   fallocate: ioc(IOC_WRITE, 10, FALLOCATE.size),
+  mceKill: ioc(IOC_WRITE, 24, MCE_KILL.size),
 } as const;

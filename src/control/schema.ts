@@ -26,6 +26,8 @@ export const InfoDocument = z.looseObject({
   /** Mounted: whether the unmount before this mount was clean. Unmounted: whether the last one was. */
   clean: z.boolean(),
   shutdown: z.boolean(),
+  /** Why the last mount was shut down, when it was. Unmounted: the same, as the superblock has it. */
+  lastShutdown: z.string().nullable().optional(),
   readOnly: z.boolean(),
   /** Mounted only. */
   pid: count.optional(),
@@ -89,6 +91,15 @@ export const PoisonDocument = z.looseObject({
   owners: z.array(OwnerDocument),
   victims: z.array(VictimDocument),
   shutdown: z.boolean(),
+  /** Bytes that were not bad before: with 0 nothing was changed and nobody told. */
+  newlyBad: size.optional(),
+  /** Tree nodes in the range that were made again elsewhere, and why the filesystem has shut down, if it has. */
+  metadata: z
+    .looseObject({
+      repaired: z.array(z.looseObject({ tree: z.string(), ...range })),
+      lost: z.string().nullable(),
+    })
+    .optional(),
   /** Processes looked at, those that ended meanwhile, and those of other users when the daemon is not root's. */
   scan: z
     .object({ processes: z.number().int(), ended: z.number().int(), unreadable: z.number().int() })

@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Policy } from '../control/protocol.js';
 import type { CachePolicy } from '../types.js';
-import type { FailureJob, FileRange, GoingDownJob, RemapJob } from '../vfs/jobs.js';
+import type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob } from '../vfs/jobs.js';
 
 /**
  * What passes between the core (the worker that serves /dev/fuse and owns the engine) and the main thread
@@ -48,11 +48,12 @@ export interface CoreOptions {
   port: MessagePort;
 }
 
-export type { FailureJob, FileRange, GoingDownJob, RemapJob };
+export type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob };
 
 export type FromCore =
   /** Region and engine are open (a bad region is 'ended' instead): main may mount now. */
-  | { type: 'opened' }
+  /** `notice`: what the user must hear of the last mount. */
+  | { type: 'opened'; notice?: string }
   /** FUSE_INIT was answered: the mount can be used. */
   | { type: 'ready' }
   | { type: 'failure'; job: FailureJob }
@@ -63,12 +64,15 @@ export type FromCore =
   | { type: 'invalidate'; ranges: FileRange[] }
   | { type: 'log'; level: 'error' | 'warn' | 'info'; text: string }
   | { type: 'goingdown'; job: GoingDownJob }
+  | { type: 'mcekill'; job: MceKillJob }
   /** The channel ended: unmounted (clean) or broken. The core has closed the engine. */
   | { type: 'ended'; clean: boolean; reason: string };
 
 export type ToCore =
   | { type: 'run'; id: number }
   | { type: 'commit' }
+  /** Metadata are lost and all owners of data were told. */
+  | { type: 'shutdown'; reason: string }
   /** The finished JSON document of a failure, to be served by the REPORT ioctl. */
   | { type: 'report'; id: number; json: string }
   /** A remap job that will not be run, because its pages could not be dropped. Its caller has the answer. */

@@ -60,6 +60,7 @@ class Core {
         outbox: {
           failure: (job) => post({ type: 'failure', job }),
           remap: (job) => post({ type: 'remap', job }),
+          mceKill: (job) => post({ type: 'mcekill', job }),
           goingDown: (job) => post({ type: 'goingdown', job }),
           ran: (id, after, reply) => post({ type: 'ran', id, after, reply }),
           invalidate: (ranges) => post({ type: 'invalidate', ranges }),
@@ -114,6 +115,9 @@ class Core {
       case 'goingdown':
         this.#vfs.goDown(message.unique, message.mode);
         break;
+      case 'shutdown':
+        this.#vfs.shutDown(message.reason);
+        break;
       case 'commit':
         this.#engine.commit();
         break;
@@ -128,10 +132,14 @@ class Core {
   }
 }
 
+const shutdownNotice = (region: string, reason: string): string =>
+  `the last mount of ${region} was shut down: ${reason}; unmount it and run rmapfs fsck --repair ${region} to check it`;
+
 /** Says that the region is open and waits for the mount. The descriptor of /dev/fuse, or null when it failed. */
-function waitForMount(options: CoreOptions): number | null {
+function waitForMount(options: CoreOptions, wasShutdown: string | null): number | null {
   const shared = new Int32Array(options.shared);
-  options.port.postMessage({ type: 'opened' } satisfies FromCore);
+  const notice = wasShutdown === null ? {} : { notice: shutdownNotice(options.region, wasShutdown) };
+  options.port.postMessage({ type: 'opened', ...notice } satisfies FromCore);
   Atomics.wait(shared, SHARED.mount, MOUNT_STATE.waiting);
   if (Atomics.load(shared, SHARED.mount) !== MOUNT_STATE.mounted) return null;
   return Atomics.load(shared, SHARED.fuseFd);
@@ -142,7 +150,7 @@ function serve(options: CoreOptions): ChannelEnd {
   const media = openRegion(options.region, { readOnly: options.readOnly });
   try {
     const engine = openEngine(media, { clock: systemClock });
-    const fuseFd = waitForMount(options);
+    const fuseFd = waitForMount(options, engine.info.wasShutdown);
     const end: ChannelEnd =
       fuseFd === null
         ? { clean: false, reason: 'the mount failed' }

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import createDebug from 'debug';
 import type { Signaller } from '../failure/deliver.js';
+import { MceKillChoices } from '../failure/mce-kill.js';
 import { deviceId, type ProcessTable } from '../failure/procfs.js';
 import { COMMIT_INTERVAL_MS, MOUNT_READY_TIMEOUT_MS } from '../limits.js';
 import type { FromCore, ToCore } from './bridge.js';
@@ -45,6 +46,8 @@ export class Daemon {
   readonly #ready = deferred<void>();
   readonly #jobs = deferred<Jobs>();
   readonly #core: Core;
+  /** What the starter should tell the user, although all went well. */
+  notice: string | undefined;
   /** Null until it is mounted. */
   #mounted: Mounted | null = null;
   #stopping = false;
@@ -99,7 +102,9 @@ export class Daemon {
     const notifier = new Notifier(fuseFd);
     const nowMicros = (): number => Math.round(performance.now() * 1000);
     const device = deviceId(dev);
-    const env = { device, table, signaller, invalidator: notifier, nowMicros };
+    const shutdown = (reason: string): Promise<void> => post({ type: 'shutdown', reason });
+    const choices = new MceKillChoices(table);
+    const env = { device, table, signaller, invalidator: notifier, nowMicros, shutdown, choices };
     const post = (message: ToCore): Promise<void> => this.#core.link.post(message);
     const sync = (): Promise<void> => this.#parts.syncFilesystem(this.#dir);
     this.#jobs.resolve(new Jobs({ env, notifier, post, log, callerWord, sync }));
@@ -132,6 +137,10 @@ export class Daemon {
     debug('core: %s', message.type);
     switch (message.type) {
       case 'opened':
+        if (message.notice !== undefined) {
+          this.notice = message.notice;
+          this.#parts.log('warn', message.notice);
+        }
         this.#opened.resolve();
         break;
       case 'ready':
@@ -148,6 +157,9 @@ export class Daemon {
         break;
       case 'goingdown':
         this.#withJobs((jobs) => jobs.goingDown(message.job));
+        break;
+      case 'mcekill':
+        this.#withJobs((jobs) => jobs.mceKill(message.job));
         break;
       case 'ran':
         this.#withJobs((jobs) => jobs.ran(message.id, message.after, message.reply));

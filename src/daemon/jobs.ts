@@ -1,10 +1,10 @@
 import createDebug from 'debug';
 import { FsError } from '../errors.js';
-import { type FailureEnv, notifyFailure } from '../failure/chain.js';
+import { type FailureEnv, finishFailure } from '../failure/chain.js';
 import { GOINGDOWN_MODE } from '../vfs/jobs.js';
-import type { FailureJob, FileRange, GoingDownJob, RemapJob, ToCore } from './bridge.js';
+import type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob, ToCore } from './bridge.js';
 import { describeError, type Log } from './log.js';
-import { errorReply, type Notifier, poisonReply } from './notifier.js';
+import { errorReply, ioctlDone, type Notifier, poisonReply } from './notifier.js';
 
 const debug = createDebug('rmapfs:jobs');
 
@@ -42,7 +42,7 @@ export class Jobs {
   async #failure(job: FailureJob): Promise<void> {
     const { env, notifier, post } = this.#parts;
     try {
-      const report = notifyFailure(job, env);
+      const report = await finishFailure(job, env);
       // The core must have the report before the caller can ask for it.
       await post({ type: 'report', id: job.report, json: JSON.stringify(report) });
       notifier.reply(poisonReply(job, report.victims.length));
@@ -87,6 +87,15 @@ export class Jobs {
       await post({ type: 'goingdown', unique: job.unique, mode });
     } catch (error) {
       this.#failed('going down', error, job.unique);
+    }
+  }
+
+  mceKill({ unique, pid, policy }: MceKillJob): void {
+    try {
+      this.#parts.env.choices.set(pid, policy);
+      this.#parts.notifier.reply(ioctlDone(unique));
+    } catch (error) {
+      this.#failed('mce-kill', error, unique);
     }
   }
 

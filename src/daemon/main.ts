@@ -125,7 +125,8 @@ async function main(): Promise<void> {
 }
 
 async function serve(daemon: Daemon): Promise<void> {
-  await tell({ ready: true });
+  const { notice } = daemon;
+  await tell(notice === undefined ? { ready: true } : { ready: true, notice });
   const end = await daemon.ended;
   log(end.clean ? 'info' : 'error', `ended: ${end.reason}`);
   quit(end.clean ? 0 : 1);

@@ -53,6 +53,13 @@ export function errorReply(unique: bigint, code: ErrnoName): Buffer {
   return message;
 }
 
+/** The reply to an ioctl that answers nothing. */
+export function ioctlDone(unique: bigint): Buffer {
+  const message = Buffer.alloc(fuse_out_header.size + fuse_ioctl_out.size);
+  putHeader(message, unique, 0);
+  return message;
+}
+
 /** The reply to a POISON ioctl. Its record comes back with the physical range that was meant. */
 export function poisonReply(job: FailureJob, victims: number): Buffer {
   const record = encodePoisonRequest({ offset: job.physical, length: job.length, flags: 0, policy: 0 });

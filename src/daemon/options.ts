@@ -30,11 +30,11 @@ export type DaemonOptions = z.infer<typeof DaemonOptions>;
 
 /**
  * The one message that the daemon sends on its IPC channel (process.send), when it has one: the mount can be
- * used, or why it cannot (one sentence). In the second case it ends with status 1 by itself. The starter then
- * disconnects; that is no reason for the daemon to end.
+ * used (and what the user should know of it), or why it cannot (one sentence). In the second case it ends with
+ * status 1 by itself. The starter then disconnects; that is no reason for the daemon to end.
  */
 export const DaemonMessage = z.union([
-  z.strictObject({ ready: z.literal(true) }),
+  z.strictObject({ ready: z.literal(true), notice: z.string().optional() }),
   z.strictObject({ error: z.string() }),
 ]);
 export type DaemonMessage = z.infer<typeof DaemonMessage>;

@@ -6,6 +6,8 @@ import type { Bytes, Ino, PhysBlock, Time } from '../types.js';
  * Names are bytes (they need not be UTF-8).
  */
 export interface Engine extends Namespace, FileData, Sharing, Space, Failure {
+  /** Of the last poison(). */
+  readonly damage: MetadataDamage;
   readonly info: EngineInfo;
 }
 
@@ -16,6 +18,8 @@ export interface EngineInfo {
   blocks: number;
   readOnly: boolean;
   txid: number;
+  /** Why an earlier mount was shut down, when that is what ended the last one; else null. */
+  readonly wasShutdown: string | null;
   /** Whether the last unmount before this mount was clean. */
   wasClean: boolean;
   shutdown: boolean;
@@ -234,12 +238,23 @@ export interface BadRange {
   since: number;
 }
 
+/** What a failure did to the metadata in its range. */
+export type MetadataDamage = {
+  /** Tree nodes that were made again, from what other trees say, at other places. Bytes. */
+  repaired: { tree: string; physical: number; length: number }[];
+  /**
+   * Why the filesystem cannot go on, or null. Nothing can be changed from then on: it is to be shut down when the
+   * owners of data in the range were told.
+   */
+  lost: string | null;
+};
+
 export interface Failure {
   /** Whether a block of the byte range is known to be bad. */
   isBad(physical: number, length: number): boolean;
   /**
    * Marks blocks bad (whole blocks that meet the range) and commits. ENXIO outside the device. Returns newly bad
-   * blocks.
+   * blocks. Metadata in the range are made again where that can be done: see `damage`.
    */
   poison(physical: number, length: number, latent: boolean): number;
   /** Takes the mark away; the contents stay. Returns blocks that were bad. */

@@ -562,16 +562,33 @@ export class BTree implements Tree {
     return copy;
   }
 
+  /** Takes over a root of the same height, or none (0), after nodes were taken out below; counts the records. */
+  adopt(root: number): void {
+    this.version++;
+    this.root = root;
+    if (root === 0) this.height = 0;
+    else this.#shrinkRoot();
+    let records = 0;
+    this.walk((block, level) => {
+      if (level > 0) return;
+      this.nodes.check(block, this.spec.id, 0);
+      records += this.countOf(block);
+    });
+    this.count = records;
+  }
+
   // ---- walking all nodes --------------------------------------------------------------------------------
 
-  /** Visits the address of every node, parents first. Leaves are not read. */
-  walk(visit: (block: number, level: number) => void): void {
+  /**
+   * Visits the address of every node, parents first. Leaves are not read, nor is a node for which the visitor
+   * answers false: what lies below it is passed over.
+   */
+  walk(visit: (block: number, level: number) => unknown): void {
     if (this.height > 0) this.#walk(this.root, this.height - 1, visit);
   }
 
-  #walk(block: number, level: number, visit: (block: number, level: number) => void): void {
-    visit(block, level);
-    if (level === 0) return;
+  #walk(block: number, level: number, visit: (block: number, level: number) => unknown): void {
+    if (visit(block, level) === false || level === 0) return;
     this.nodes.check(block, this.spec.id, level);
     const n = this.countOf(block);
     for (let i = 0; i < n; i++) this.#walk(this.childAt(block, i), level - 1, visit);

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { FsError } from '../errors.js';
 import type { Media } from '../media/media.js';
-import { asPhys, BLOCK_SIZE, blockOf, blocksFor, type Clock, type Ino, type Time } from '../types.js';
+import { BLOCK_SIZE, type Clock, type Ino, type Time } from '../types.js';
 import type * as api from './api.js';
 import { BadBlocks } from './badblock.js';
 import type { LayoutHooks } from './context.js';
 import { DataOps } from './data.js';
-import { NODE, TREES } from './layout.js';
+import { FailureOps } from './failure.js';
 import { NamespaceOps } from './namespace.js';
 import { formatStore, openStore, type Store, type StoreOptions } from './store.js';
 import { uuidText } from './superblock.js';
@@ -31,8 +31,6 @@ export interface MkfsOptions {
 }
 
 const NO_LAYOUTS: LayoutHooks = { breakLayouts: () => {}, remapped: () => {} };
-/** What treeOf() answers for a block of a metadata chunk that no tree uses at present. */
-const UNUSED = 'unused';
 
 /** Puts an empty filesystem into the region. What was there is lost. */
 export function mkfs(media: Media, options: MkfsOptions): void {
@@ -87,13 +85,15 @@ export class RegionEngine implements api.Engine {
   readonly names: NamespaceOps;
   readonly data: DataOps;
   readonly store: Store;
+  readonly #failure: FailureOps;
   #sharedAt = -1;
   #shared = { shared: 0, saved: 0 };
 
   constructor(store: Store, bad: BadBlocks) {
     this.store = store;
     this.names = new NamespaceOps(store.context, { freeData: (ino) => this.data.freeData(ino) });
-    this.data = new DataOps(store.context, this.names.inodes, bad, (block) => this.#treeOf(block));
+    this.data = new DataOps(store.context, this.names.inodes, bad, (block) => this.#failure.treeOf(block));
+    this.#failure = new FailureOps(store, bad, this.data);
     const { superblock: sb } = store;
     this.info = {
       label: sb.label,
@@ -103,31 +103,13 @@ export class RegionEngine implements api.Engine {
       readOnly: store.context.media.readOnly,
       txid: sb.txid,
       wasClean: sb.clean,
+      wasShutdown: sb.shutdown ? sb.shutdownReason || 'after an error' : null,
       shutdown: false,
     };
   }
 
   #alive(op: string): void {
     if (this.info.shutdown) throw new FsError('EIO', op, 'the filesystem is shut down');
-  }
-
-  /** Name of the tree that has its node in this block of a metadata chunk. */
-  #treeOf(block: number): string {
-    const { nodes, trees, context } = this.store;
-    if (!nodes.isUsed(block)) return UNUSED;
-    if (!nodes.isBad(block)) {
-      const words = context.media.words(asPhys(block));
-      const id = words[context.media.wordIndex(asPhys(block)) + NODE.treeLevel] & 255;
-      for (const spec of Object.values(TREES)) if (spec.id === id) return spec.name;
-    }
-    // A bad block cannot be asked: the parents know.
-    let found = UNUSED;
-    for (const tree of Object.values(trees)) {
-      tree.walk((node) => {
-        if (node === block) found = tree.spec.name;
-      });
-    }
-    return found;
   }
 
   // ---- names --------------------------------------------------------------------------------------------
@@ -318,7 +300,7 @@ export class RegionEngine implements api.Engine {
   }
 
   get dirty(): boolean {
-    return !this.info.shutdown && this.store.trx.dirty;
+    return !this.store.trx.stopped && this.store.trx.dirty;
   }
 
   close(): void {
@@ -347,53 +329,21 @@ export class RegionEngine implements api.Engine {
     return this.data.isBad(physical, length);
   }
 
-  /** Metadata that are in use and hit by a known error cannot be read any more: the filesystem is shut down. */
   poison(physical: number, length: number, latent: boolean): number {
     this.#alive('poison');
-    const hit = this.#metadataIn(physical, length);
-    // Not even this transaction may put a node on one of the blocks.
-    this.#eachBlock(physical, length, (block) => {
-      if (!this.store.nodes.isUsed(block)) this.store.nodes.setBad(block, true);
-    });
-    let marked = 0;
-    try {
-      marked = this.data.poison(physical, length, latent);
-    } finally {
-      this.#tellNodes(physical, length);
-    }
-    if (!latent && hit !== null) this.shutdown(`${hit} lies on a bad block`);
-    return marked;
+    return this.#failure.poison(physical, length, latent);
+  }
+
+  get damage(): api.MetadataDamage {
+    return this.#failure.damage;
   }
 
   unpoison(physical: number, length: number): number {
     this.#alive('unpoison');
-    const healed = this.data.unpoison(physical, length);
-    this.#tellNodes(physical, length);
-    return healed;
+    return this.#failure.unpoison(physical, length);
   }
 
   badBlocks(from: number, max: number): api.BadRange[] {
     return this.data.badBlocks(from, max);
-  }
-
-  /** Names the first superblock or tree node in the range, or null. */
-  #metadataIn(physical: number, length: number): string | null {
-    let hit: string | null = null;
-    this.data.owners(physical, length, (owner) => {
-      if (owner.kind === 'superblock') hit = 'a superblock';
-      if (owner.kind === 'metadata' && owner.tree !== UNUSED) hit = `a node of the ${owner.tree} tree`;
-      return hit === null;
-    });
-    return hit;
-  }
-
-  #eachBlock(physical: number, length: number, visit: (block: number) => void): void {
-    const end = Math.min(this.store.superblock.blocks, blocksFor(physical + length));
-    for (let block = blockOf(physical); block < end; block++) visit(block);
-  }
-
-  #tellNodes(physical: number, length: number): void {
-    const { nodes, context } = this.store;
-    this.#eachBlock(physical, length, (block) => nodes.setBad(block, context.bad.first(block, 1, true) >= 0));
   }
 }

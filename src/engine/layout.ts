@@ -41,6 +41,8 @@ export const SB = {
   slot: 19,
   /** LABEL_MAX_BYTES of UTF-8, zero padded. */
   label: 20,
+  /** SHUTDOWN_REASON_MAX_BYTES of UTF-8, zero padded: why the filesystem was shut down. */
+  shutdownReason: 36,
   /** Roots: TREE_SLOTS entries of ROOT_WORDS words. */
   roots: 64,
 } as const;

@@ -57,6 +57,8 @@ export class NodeStore {
   #pending: number[] = [];
   /** Whether the medium says that the block cannot be read. Set once the bad-block index exists. */
   isBad: (block: number) => boolean = () => false;
+  /** Before a shutdown: a node on a bad block is read as long as its checksum is right, see FailureOps. */
+  readsBad = false;
 
   constructor(media: Media, uuid0: number, uuid1: number) {
     this.#media = media;
@@ -149,6 +151,12 @@ export class NodeStore {
     return group !== undefined && (group[block % META_GROUP_BLOCKS] & USED) !== 0;
   }
 
+  /** Whether the block of a metadata group must not be read: see setBad(). */
+  isCutOff(block: number): boolean {
+    const group = this.#groups.get(Math.floor(block / META_GROUP_BLOCKS));
+    return group !== undefined && (group[block % META_GROUP_BLOCKS] & BAD) !== 0;
+  }
+
   /** Checks a node before its first use since the mount; cheap afterwards. `level` 0 is a leaf. */
   check(block: number, treeId: number, level: number): void {
     const group = this.#groups.get(Math.floor(block / META_GROUP_BLOCKS));
@@ -168,7 +176,9 @@ export class NodeStore {
   #verify(block: number, treeId: number, level: number): void {
     if (block <= 0 || block >= this.#media.blocks)
       throw new CorruptionError(block, 'node address outside of the region');
-    if (this.isBad(block)) throw new CorruptionError(block, `a node of tree ${treeId} lies on a bad block`);
+    if (!this.readsBad && (this.isCutOff(block) || this.isBad(block))) {
+      throw new CorruptionError(block, `a node of tree ${treeId} lies on a bad block`);
+    }
     const bytes = this.#media.bytes(asPhys(block), 1);
     const words = this.#media.words(asPhys(block));
     const base = this.#media.wordIndex(asPhys(block));
@@ -295,6 +305,21 @@ export class NodeStore {
     group[block % META_GROUP_BLOCKS] &= ~(USED | VERIFIED);
     this.usedCount--;
     this.#becameFree(block, group);
+  }
+
+  /** The node is on a bad block and has no place in a tree any more. It is not read. */
+  lose(block: number): void {
+    this.#retire(block);
+  }
+
+  /** After internal nodes were lost: gives up every node in use that `reached` does not have. */
+  loseUnreached(reached: ReadonlySet<number>): void {
+    for (const [index, group] of this.#groups) {
+      for (let i = 0; i < META_GROUP_BLOCKS; i++) {
+        const block = index * META_GROUP_BLOCKS + i;
+        if ((group[i] & USED) !== 0 && !reached.has(block)) this.#retire(block);
+      }
+    }
   }
 
   #becameFree(block: number, group: Uint8Array): void {

@@ -90,7 +90,16 @@ export function openStore(media: Media, options: StoreOptions): Store {
   const superblock = readSuperblock(media);
   const store = build(limited(media, superblock.blocks), superblock, options);
   const { nodes, trees, space } = store;
-  for (const name of names) trees[name].walk((block) => nodes.markUsed(block));
+  const lost: string[] = [];
+  for (const name of names) {
+    trees[name].walk((block) => {
+      nodes.markUsed(block);
+      if (store.context.bad.first(block, 1, false) < 0) return true;
+      lost.push(`a node of the ${name} tree lies on the bad block ${block}`);
+      return false;
+    });
+  }
+  if (lost.length > 0 && !media.readOnly) throw damagedRegion(lost[0]);
   const c = trees.chunk.cursor();
   for (let ok = c.seek(0, 0, 0, 0); ok; ok = c.next()) {
     const [start, length] = [c.key(0), c.value(0)];
@@ -106,6 +115,12 @@ export function openStore(media: Media, options: StoreOptions): Store {
   }
   space.freeBlocks = superblock.freeBlocks;
   return store;
+}
+
+/** Changes could fail half way. What can still be read is there for a read-only mount. */
+function damagedRegion(what: string): FsError {
+  const advice = 'run rmapfs fsck --repair on the region, or mount it with -o ro to save what can be read';
+  return new FsError('EUCLEAN', 'mount', `the filesystem was shut down: ${what}; ${advice}`);
 }
 
 export interface FormatOptions {
@@ -161,6 +176,7 @@ function emptySuperblock(blocks: number, format: FormatOptions): Superblock {
     label: format.label,
     clean: true,
     shutdown: false,
+    shutdownReason: '',
     lastIno: 1,
     inodeCount: 0,
     freeBlocks: 0,

@@ -1,5 +1,5 @@
 import { assert, CorruptionError, FsError } from '../errors.js';
-import { LABEL_MAX_BYTES } from '../limits.js';
+import { LABEL_MAX_BYTES, SHUTDOWN_REASON_MAX_BYTES } from '../limits.js';
 import type { Media } from '../media/media.js';
 import { asPhys, BLOCK_SIZE } from '../types.js';
 import {
@@ -30,6 +30,8 @@ export interface Superblock {
   label: string;
   clean: boolean;
   shutdown: boolean;
+  /** Why; cut at SHUTDOWN_REASON_MAX_BYTES. Empty without a shutdown, or when no reason was kept. */
+  shutdownReason: string;
   lastIno: number;
   inodeCount: number;
   freeBlocks: number;
@@ -70,6 +72,7 @@ export function writeSlot(media: Media, slot: number, sb: Superblock): void {
   image[SB.createdHi] = Math.floor(sb.created / 2 ** 32);
   image[SB.slot] = slot;
   bytes.write(sb.label, SB.label * 4, LABEL_MAX_BYTES, 'utf8');
+  bytes.write(sb.shutdownReason, SB.shutdownReason * 4, SHUTDOWN_REASON_MAX_BYTES, 'utf8');
   for (let id = 0; id < TREE_SLOTS; id++) {
     const at = SB.roots + id * ROOT_WORDS;
     image[at] = sb.roots[id].root;
@@ -101,8 +104,11 @@ export function readSlot(media: Media, slot: number, block: number): SlotState {
   if (word(SB.crc) !== blockChecksum(bytes, 'superblock')) return { kind: 'torn', why: 'wrong checksum' };
   if (word(SB.blockSize) !== BLOCK_SIZE) return { kind: 'torn', why: `block size ${word(SB.blockSize)}` };
   if (word(SB.slot) !== slot) return { kind: 'torn', why: `written as slot ${word(SB.slot)}` };
-  const label = bytes.subarray(SB.label * 4, SB.label * 4 + LABEL_MAX_BYTES);
-  const end = label.indexOf(0);
+  const text = (word: number, most: number): string => {
+    const field = bytes.subarray(word * 4, word * 4 + most);
+    const end = field.indexOf(0);
+    return field.toString('utf8', 0, end < 0 ? most : end);
+  };
   const roots: TreeRoot[] = [];
   for (let id = 0; id < TREE_SLOTS; id++) {
     const at = SB.roots + id * ROOT_WORDS;
@@ -115,9 +121,10 @@ export function readSlot(media: Media, slot: number, block: number): SlotState {
       blocks: word(SB.blocks),
       txid: join(word(SB.txidLo), word(SB.txidHi)),
       uuid: Buffer.from(bytes.subarray(SB.uuid * 4, SB.uuid * 4 + 16)),
-      label: label.toString('utf8', 0, end < 0 ? LABEL_MAX_BYTES : end),
+      label: text(SB.label, LABEL_MAX_BYTES),
       clean: (state & SB_STATE_CLEAN) !== 0,
       shutdown: (state & SB_STATE_SHUTDOWN) !== 0,
+      shutdownReason: text(SB.shutdownReason, SHUTDOWN_REASON_MAX_BYTES),
       lastIno: word(SB.lastIno),
       inodeCount: word(SB.inodeCount),
       freeBlocks: word(SB.freeBlocks),

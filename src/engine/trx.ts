@@ -44,6 +44,10 @@ export class Trx implements Transaction {
   #committedLastIno: number;
   /** Why nothing may be changed any more, or null. */
   #stopped: string | null = null;
+  /** The last commit has the mark of a shutdown. */
+  #marked = false;
+  /** Nodes that cannot be read are in use: nothing may be moved that a commit would like to move. */
+  damaged = false;
 
   constructor(parts: TrxParts) {
     this.#p = parts;
@@ -146,7 +150,7 @@ export class Trx implements Transaction {
   /** Gives empty chunks back to the data while there are far more free nodes than needed. */
   #shrink(): void {
     const { nodes, space, rmap, chunk } = this.#p;
-    if (!this.#canShrink) return;
+    if (!this.#canShrink || this.damaged) return;
     const empty: { start: number; length: number }[] = [];
     const c = chunk.cursor();
     for (let ok = c.seek(0, 0, 0, 0); ok && empty.length < SHRINK_CHUNKS_PER_COMMIT; ok = c.next()) {
@@ -217,6 +221,7 @@ export class Trx implements Transaction {
     sb.txid = nodes.txid;
     sb.clean = clean;
     sb.shutdown = false;
+    sb.shutdownReason = '';
     sb.lastIno = counters.lastIno;
     sb.inodeCount = counters.inodeCount;
     sb.freeBlocks = space.freeBlocks;
@@ -231,18 +236,24 @@ export class Trx implements Transaction {
     writeSlot(media, nodes.txid % 2, sb);
   }
 
+  /** Forbids every later change, and leaves the rest of a shutdown to stop(). */
+  freeze(reason: string): void {
+    this.#stopped ??= reason;
+  }
+
   /**
    * Forbids every later change. What was not committed is lost, as after a crash; the last commit gets the
    * mark of a shutdown, for the next mount to tell.
    */
   stop(reason: string): void {
-    if (this.#stopped !== null) return;
-    this.#stopped = reason;
+    this.freeze(reason);
     const { superblock, media, nodes } = this.#p;
-    if (media.readOnly) return;
+    if (this.#marked || media.readOnly) return;
+    this.#marked = true;
     superblock.txid = nodes.txid;
     superblock.clean = false;
     superblock.shutdown = true;
+    superblock.shutdownReason = this.#stopped ?? reason;
     writeSlot(media, superblock.txid % 2, superblock);
     media.flush();
   }

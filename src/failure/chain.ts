@@ -1,18 +1,129 @@
 import createDebug from 'debug';
-import type { VictimDocument } from '../control/schema.js';
+import type { Policy } from '../control/protocol.js';
+import type { MetadataDamage } from '../engine/api.js';
+import { CorruptionError } from '../errors.js';
+import type { Layer, MediaRange } from '../media/layer.js';
 import type { FailureJob, FileOwner, FileRange, OwnerWithPaths } from '../vfs/jobs.js';
 import { killProcs, type Signaller } from './deliver.js';
+import type { MceKillChoices } from './mce-kill.js';
 import type { DeviceId, ProcessTable } from './procfs.js';
 import { type FailureReport, type FailureTimes, makeReport } from './report.js';
-import { collectVictims, type Victims } from './victims.js';
+import { collectVictims, type Victim, type Victims } from './victims.js';
 
 const debug = createDebug('rmapfs:failure');
+
+/**
+ * What happens when memory fails, in the kernel's order and with its names. A failure comes from below, from a
+ * range of a device, and goes up until processes are told:
+ *
+ *     kernel                                        here
+ *     memory_failure_dev_pagemap                    deviceFailed      a range of a device
+ *     dax_holder_notify_failure (device mapper)     throughLayers     what lies on it
+ *     xfs_dax_notify_failure                        notifyFailure     the superblock is told; bad from now on
+ *     xfs_rmap_query_range                          rmapQuery         who owns it
+ *     xfs_dax_failure_fn                            each owner: its range of its file, its policy
+ *       mf_dax_kill_procs:
+ *         collect_procs_fsdax                       collectProcs      its mapping: while pages are still present
+ *         unmap_mapping_range                       unmapPages        FUSE_NOTIFY_INVAL_INODE
+ *         kill_procs                                killProcs         kill, or notify, by policy
+ *     xfs_force_shutdown                            settleMetadata    after all owners of data
+ *
+ * The core thread does the steps down to rmapQuery() within one ioctl, so that no request comes between, and hands
+ * a FailureJob to the main thread, which does the others with finishFailure().
+ *
+ * The kernel does the three steps of mf_dax_kill_procs owner by owner. Here each is done for all owners before the
+ * next: one pass over the processes instead of one for each owner, and no process that was told can touch a
+ * page of another owner that is still mapped. A latent error is one that nobody has met yet: nobody is told.
+ */
+
+// ---- in the core ----------------------------------------------------------------------------------------
+
+/** A superblock as the chain sees it: the filesystem that holds a device. */
+export interface Holder {
+  /**
+   * Records the blocks as bad, durably, and makes metadata again that other metadata tell. Returns the blocks that
+   * were not bad before.
+   */
+  record(range: MediaRange, latent: boolean): number;
+  /** What the last record() did about metadata. */
+  readonly damage: MetadataDamage;
+  /** All owners of a range, in physical order, with what the report says of them. */
+  owners(range: MediaRange): OwnerWithPaths[];
+}
+
+/** The first half of a failure. */
+export interface Notified {
+  /** All owners in the ranges. */
+  owners: OwnerWithPaths[];
+  /** Bytes that were not bad before. With none there is nothing to tell. */
+  newlyBad: number;
+  metadata: MetadataDamage;
+}
+
+/** A range of a device has failed. */
+export function deviceFailed(
+  device: number,
+  failed: MediaRange,
+  latent: boolean,
+  layer: Layer,
+  holder: Holder,
+): Notified {
+  return notifyFailure(throughLayers(device, failed, layer), latent, holder);
+}
+
+function throughLayers(device: number, failed: MediaRange, layer: Layer): readonly MediaRange[] {
+  return layer.lostAbove(device, failed);
+}
+
+/** The filesystem is told of ranges of its own. */
+export function notifyFailure(ranges: readonly MediaRange[], latent: boolean, holder: Holder): Notified {
+  // An answer that would be too long is refused before anything changes.
+  const before = rmapQuery(ranges, holder);
+  const metadata: MetadataDamage = { repaired: [], lost: null };
+  let newlyBad = 0;
+  for (const range of ranges) {
+    // Nothing can be recorded any more, but the owners of the other ranges are told all the same.
+    if (metadata.lost !== null) break;
+    newlyBad += holder.record(range, latent);
+    metadata.repaired.push(...holder.damage.repaired);
+    metadata.lost = holder.damage.lost;
+  }
+  const owners = metadata.repaired.length === 0 ? before : ownersAfter(before, rmapQuery(ranges, holder));
+  return { owners, newlyBad, metadata };
+}
+
+/** Where the reverse map itself is lost there is nobody who could be named. */
+function rmapQuery(ranges: readonly MediaRange[], holder: Holder): OwnerWithPaths[] {
+  try {
+    return ranges.flatMap((range) => holder.owners(range));
+  } catch (error) {
+    if (!(error instanceof CorruptionError)) throw error;
+    debug('owners are not known: %s', error.message);
+    return [];
+  }
+}
+
+/** Nodes of the reverse map were made again: it is asked anew, but for the nodes, which have moved away. */
+function ownersAfter(before: readonly OwnerWithPaths[], after: readonly OwnerWithPaths[]): OwnerWithPaths[] {
+  const isNode = (owner: OwnerWithPaths): boolean => owner.kind === 'metadata';
+  const owners = [...after.filter((owner) => !isNode(owner)), ...before.filter(isNode)];
+  return owners.sort((a, b) => a.physical - b.physical);
+}
+
+// ---- in the main thread ---------------------------------------------------------------------------------
 
 /** Drops the cached pages of a file range and takes them out of every process. */
 export interface Invalidator {
   /** Returns after dirty pages were written back. An inode that the kernel does not know is no error. */
   invalidate(range: FileRange): void;
 }
+
+/** What happened to the metadata, for whoever wants to publish it. Offsets and lengths are bytes. */
+export type MetadataEvent =
+  /** A tree node was made again at another place; the mount goes on. */
+  | { type: 'metadata-repaired'; tree: string; physical: number; length: number }
+  /** The filesystem is shut down; all owners of data in the range were told before. */
+  | { type: 'shutdown'; reason: string; physical: number; length: number };
 
 /**
  * The world that a failure meets. All of it is passed in: the chain runs in a unit test with made-up parts.
@@ -25,35 +136,34 @@ export interface FailureEnv {
   readonly invalidator: Invalidator;
   /** A monotonic clock. */
   readonly nowMicros: () => number;
+  /** What processes have asked for themselves. */
+  readonly choices: MceKillChoices;
+  /** Shuts the filesystem down. Resolves when it is. */
+  readonly shutdown: (reason: string) => Promise<void>;
+  /** Called after the owners of data were told, in the order of the events. */
+  readonly observer?: (event: MetadataEvent) => void;
 }
 
-/**
- * What happens when memory fails, in the kernel's order. The core has done the first half when it sends the
- * job, and has made the bad blocks durable:
- *
- *     kernel                                        rmapfs
- *     memory_failure_dev_pagemap                    the POISON ioctl (src/vfs)
- *     dax_holder_notify_failure                     device range -> layers -> filesystem range (core)
- *     xfs_dax_notify_failure                        Engine.poison (core)
- *     xfs_rmap_query_range -> xfs_dax_failure_fn    Engine.owners (core): FailureJob.owners
- *     mf_dax_kill_procs:
- *       collect_procs_fsdax                         collectProcs     while the pages are still present
- *       unmap_mapping_range                         unmapPages       FUSE_NOTIFY_INVAL_INODE
- *       kill_procs                                  killProcs        by policy
- *     xfs_force_shutdown (metadata were hit)        done by the core; data owners are told all the same
- *
- * The kernel does the last three steps owner by owner. Here each step is done for all owners before the
- * next: one pass over the processes instead of one for each owner, and no process that was told can touch a
- * page of another owner that is still mapped. A latent error is one that nobody has met yet: nobody is told.
- */
-export function notifyFailure(job: FailureJob, env: FailureEnv): FailureReport {
-  const owners = job.latent ? [] : fileOwners(job);
+/** Tells whom it concerns, then settles the metadata, even when the telling failed. */
+export async function finishFailure(job: FailureJob, env: FailureEnv): Promise<FailureReport> {
+  try {
+    return tellOwners(job, env);
+  } finally {
+    await settleMetadata(job, env);
+  }
+}
+
+/** mf_dax_kill_procs, for all owners. */
+function tellOwners(job: FailureJob, env: FailureEnv): FailureReport {
+  const owners = job.latent || job.newlyBad === 0 ? [] : fileOwners(job);
   const started = env.nowMicros();
   const found = collectProcs(owners, env);
   const collected = env.nowMicros();
-  if (job.policy !== 'notify') unmapPages(owners, env.invalidator);
+  unmapPages(owners, job, env.invalidator);
   const unmapped = env.nowMicros();
-  const victims = tellProcs(found, job, env);
+  const policyOf = (victim: Victim): Policy =>
+    env.choices.apply(owners[victim.owner].policy ?? job.policy, victim);
+  const victims = killProcs(found.victims, policyOf, env.table, env.signaller);
   const told = env.nowMicros();
   const micros: FailureTimes = {
     scan: collected - started,
@@ -88,12 +198,20 @@ function collectProcs(owners: readonly FileOwner[], env: FailureEnv): Victims {
  * The next touch of a page sends FUSE_READ, which the core answers with EIO: SIGBUS for the process. A dirty
  * page is written back first; the core answers EIO for the bad block, so that old contents never heal it.
  */
-function unmapPages(owners: readonly FileOwner[], invalidator: Invalidator): void {
+function unmapPages(owners: readonly FileOwner[], job: FailureJob, invalidator: Invalidator): void {
   for (const owner of owners) {
+    if ((owner.policy ?? job.policy) === 'notify') continue;
     invalidator.invalidate({ ino: owner.ino, offset: owner.fileOffset, length: owner.length });
   }
 }
 
-function tellProcs(found: Victims, job: FailureJob, env: FailureEnv): VictimDocument[] {
-  return killProcs(found.victims, job.policy, env.table, env.signaller);
+/**
+ * Metadata that could not be made again end the mount, now that every owner of data in the range was told. What could
+ * be made again was so before the query, which goes through these very trees.
+ */
+async function settleMetadata({ metadata, physical, length }: FailureJob, env: FailureEnv): Promise<void> {
+  for (const node of metadata.repaired) env.observer?.({ type: 'metadata-repaired', ...node });
+  if (metadata.lost === null) return;
+  await env.shutdown(metadata.lost);
+  env.observer?.({ type: 'shutdown', reason: metadata.lost, physical, length });
 }

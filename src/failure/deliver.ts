@@ -50,7 +50,7 @@ type Delivery = Pick<VictimDocument, 'signal' | 'code' | 'means' | 'result'>;
 const NOT_SENT = { signal: 'none', code: 'none', means: 'none' } as const;
 
 /**
- * Tells every victim, in order, as the policy says. The counterpart of the kernel's kill_procs():
+ * Tells every victim, in order, as its policy says. The counterpart of the kernel's kill_procs():
  * - early: SIGBUS, BUS_MCEERR_AO (a kernel with vm.memory_failure_early_kill = 1)
  * - late:  nobody; the next touch of the page meets the error (the same with early_kill = 0)
  * - kill:  SIGKILL to each process, once
@@ -58,34 +58,31 @@ const NOT_SENT = { signal: 'none', code: 'none', means: 'none' } as const;
  */
 export function killProcs(
   victims: readonly Victim[],
-  policy: Policy,
+  policyOf: (victim: Victim) => Policy,
   table: ProcessTable,
   signaller: Signaller,
 ): VictimDocument[] {
-  const killer = new Killer(policy, table, signaller);
+  const killer = new Killer(table, signaller);
   return victims.map((victim) => {
-    const delivery = killer.tell(victim);
+    const delivery = killer.tell(victim, policyOf(victim));
     debug('pid %d page %d of inode %d: %o', victim.pid, victim.fileOffset, victim.ino, delivery);
     return toDocument(victim, delivery);
   });
 }
 
 class Killer {
-  readonly #policy: Policy;
   readonly #table: ProcessTable;
   readonly #signaller: Signaller;
   readonly #killed = new Set<number>();
   /** Processes that have been told of a page, and may be in their handler now, where SIGBUS is blocked. */
   readonly #told = new Set<number>();
 
-  constructor(policy: Policy, table: ProcessTable, signaller: Signaller) {
-    this.#policy = policy;
+  constructor(table: ProcessTable, signaller: Signaller) {
     this.#table = table;
     this.#signaller = signaller;
   }
 
-  tell(victim: Victim): Delivery {
-    const policy = this.#policy;
+  tell(victim: Victim, policy: Policy): Delivery {
     if (policy === 'late' || policy === 'notify') return { ...NOT_SENT, result: `policy ${policy}` };
     const state = this.#killed.has(victim.pid) ? 'ended' : this.#inspect(victim);
     if (state === 'ended') return { ...NOT_SENT, result: 'ended' };

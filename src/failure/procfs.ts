@@ -2,7 +2,7 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:f
 import { assert } from '../errors.js';
 import { PAGEMAP_BATCH_PAGES, PROC_MAPS_MAX_BYTES } from '../limits.js';
 import { BLOCK_SIZE } from '../types.js';
-import { parseMaps, parseSignalMask, parseStartTicks } from './procparse.js';
+import { parseMaps, parseSignalMask, parseStartTicks, parseTgid } from './procparse.js';
 
 /** Major and minor number of a filesystem's device. */
 export interface DeviceId {
@@ -36,6 +36,8 @@ export interface ScanCounts {
 
 /** How the main thread of a process would take a SIGBUS now. */
 export interface ProcessState {
+  /** The process that the thread belongs to; a process is looked at by its own number. */
+  tgid: number;
   comm: string;
   /** Time of the start in clock ticks since boot: with the pid it names a process once and for all. */
   startTicks: number;
@@ -160,6 +162,7 @@ export class Procfs implements ProcessTable {
       // A zombie has its entry still, but nobody is left to take a signal.
       if (/^State:\s*[ZX]/m.test(status)) return 'ended';
       return {
+        tgid: parseTgid(status),
         comm: comm.replace(/\n$/, ''),
         startTicks: parseStartTicks(stat),
         sigbusBlocked: parseSignalMask(status, 'SigBlk'),

@@ -44,6 +44,13 @@ export function parseSignalMask(status: string, name: string): boolean {
   return ((Number.parseInt(line[1].slice(-8), 16) >>> (constants.signals.SIGBUS - 1)) & 1) === 1;
 }
 
+/** The process of a thread, from /proc/TID/status. */
+export function parseTgid(status: string): number {
+  const line = /^Tgid:\s*(\d+)$/m.exec(status);
+  assert(line !== null, '/proc/PID/status has a line Tgid');
+  return Number(line[1]);
+}
+
 const STAT_STARTTIME = 22;
 
 /** Field 22 of /proc/PID/stat. The command name (field 2) may hold spaces and parentheses. */

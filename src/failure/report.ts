@@ -15,6 +15,9 @@ export interface FailureTimes {
  */
 export interface FailureReport extends PoisonDocument {
   policy: FailureJob['policy'];
+  /** Bytes that were not bad before. */
+  newlyBad: number;
+  metadata: FailureJob['metadata'];
   /** Victims beyond the limit, which were neither listed nor signalled. */
   victimsOmitted: number;
   scan: Victims['scan'];
@@ -35,7 +38,9 @@ export function makeReport(
     owners: job.owners,
     victims,
     victimsOmitted: found.omitted,
-    shutdown: job.shutdown,
+    shutdown: job.metadata.lost !== null,
+    newlyBad: job.newlyBad,
+    metadata: job.metadata,
     scan: found.scan,
     micros,
   };

@@ -29,6 +29,7 @@ export function infoDocument(c: VfsContext): InfoDocument {
     lastTransaction: info.txid,
     clean: info.wasClean,
     shutdown: info.shutdown,
+    lastShutdown: info.wasShutdown,
     readOnly: info.readOnly,
     pid: process.pid,
     region: c.region,

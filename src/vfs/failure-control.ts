@@ -1,18 +1,17 @@
 import { decodePoisonRequest, decodeUnpoisonRequest, encodeUnpoisonAnswer } from '../control/codec.js';
 import { POISON_FLAG, POLICIES, type Policy } from '../control/protocol.js';
 import { FsError } from '../errors.js';
+import { deviceFailed, type Holder, type Notified, notifyFailure } from '../failure/chain.js';
 import { REPORT_OWNERS_MAX } from '../limits.js';
+import { IDENTITY, type MediaRange } from '../media/layer.js';
 import { BLOCK_SIZE } from '../types.js';
 import type { VfsContext } from './context.js';
 import { checkedLength, ownersWithPaths } from './documents.js';
+import { policyOfFile } from './file-policy.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
+import type { OwnerWithPaths } from './jobs.js';
 
 /** The ioctls that make memory fail, and mend it. */
-
-interface PhysicalRange {
-  physical: number;
-  length: number;
-}
 
 /** The physical ranges of a range of the open file. ENODATA where a part of it has no block. */
 function fileRanges(
@@ -21,12 +20,12 @@ function fileRanges(
   op: string,
   offset: number,
   length: number,
-): PhysicalRange[] {
+): MediaRange[] {
   const { ino } = call.handle.inode;
   const { size } = c.engine.getattr(ino, c.attr);
   const toEnd = Math.ceil(size / BLOCK_SIZE) * BLOCK_SIZE - offset;
   const bytes = length === Number.POSITIVE_INFINITY ? toEnd : length;
-  const ranges: PhysicalRange[] = [];
+  const ranges: { physical: number; length: number }[] = [];
   let at = offset;
   for (const extent of c.engine.extents(ino, offset, Math.max(0, bytes), REPORT_OWNERS_MAX)) {
     if (extent.fileOffset > at) break;
@@ -50,7 +49,7 @@ function targetRanges(
   call: IoctlCall,
   op: string,
   target: { offset: number; length: number; flags: number },
-): PhysicalRange[] {
+): MediaRange[] {
   const { offset, length, flags } = target;
   const aligned =
     offset % BLOCK_SIZE === 0 && (length === Number.POSITIVE_INFINITY || length % BLOCK_SIZE === 0);
@@ -65,10 +64,38 @@ function policyOf(c: VfsContext, index: number): Policy {
   return policy === 'default' ? c.policy : policy;
 }
 
+/** The filesystem, for the chain of src/failure. `named`: the call names a policy for all. */
+function holderOf(c: VfsContext, named: boolean): Holder {
+  return {
+    record: ({ physical, length }, latent) => c.engine.poison(physical, length, latent) * BLOCK_SIZE,
+    get damage() {
+      return c.engine.damage;
+    },
+    owners: ({ physical, length }) => {
+      const owners = ownersWithPaths(c, physical, length);
+      return named ? owners : owners.map((owner) => withPolicy(c, owner));
+    },
+  };
+}
+
+/** A file's own policy goes before the mount's; one that the call names goes before both. */
+function withPolicy(c: VfsContext, owner: OwnerWithPaths): OwnerWithPaths {
+  if (owner.kind !== 'file') return owner;
+  const policy = policyOfFile(c.engine, owner.ino);
+  return policy === null ? owner : { ...owner, policy };
+}
+
+/** What is known in the log, for whoever finds the filesystem shut down. */
+function logMetadata(c: VfsContext, { metadata }: Notified): void {
+  for (const { tree, physical } of metadata.repaired) {
+    c.outbox.log('warn', `a node of the ${tree} tree at ${physical} has failed: it was made again elsewhere`);
+  }
+  if (metadata.lost !== null) c.outbox.log('error', `${metadata.lost}: shutting down when all are told`);
+}
+
 /**
- * Gathers the owners, records the blocks as bad (durably), and hands the rest to the main thread: it tells
- * the processes and answers the ioctl. The engine shuts the filesystem down when metadata are hit; the owners
- * of data in the range are told all the same, as the kernel does it since 6.1.
+ * The core's half of the chain (src/failure/chain.ts): owners are gathered, the blocks recorded as bad, durably.
+ * The main thread tells the processes, has the filesystem shut down if it must be, and answers the ioctl.
  */
 export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
   const request = decodePoisonRequest(call.input);
@@ -77,10 +104,13 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
   const policy = policyOf(c, request.policy);
   const latent = (request.flags & POISON_FLAG.latent) !== 0;
   const ranges = targetRanges(c, call, 'poison', request);
-  const owners = ranges.flatMap((range) => ownersWithPaths(c, range.physical, range.length));
-  for (const range of ranges) c.engine.poison(range.physical, range.length, latent);
-  const { shutdown } = c.engine.info;
-  if (shutdown) c.outbox.log('error', `metadata in the failed range at ${ranges[0].physical}: shut down`);
+  if (c.engine.info.shutdown) throw new FsError('EIO', 'poison', 'the filesystem is shut down');
+  const holder = holderOf(c, request.policy !== 0);
+  const notified =
+    (request.flags & POISON_FLAG.file) !== 0
+      ? notifyFailure(ranges, latent, holder)
+      : deviceFailed(0, ranges[0], latent, IDENTITY, holder);
+  logMetadata(c, notified);
   c.outbox.failure({
     kind: 'failure',
     unique: call.unique,
@@ -89,8 +119,7 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
     length: ranges.reduce((sum, range) => sum + range.length, 0),
     latent,
     policy,
-    owners,
-    shutdown,
+    ...notified,
   });
   return 'later';
 }

@@ -9,6 +9,7 @@ import { poison, unpoison } from './failure-control.js';
 import { FS_IOC, getFlags, getXflags, setFlags, setXflags } from './file-flags.js';
 import { GOINGDOWN, goingDown } from './going-down.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
+import { mceKill } from './mce-kill.js';
 import { badBlocks, extents, fsmap, report } from './queries.js';
 import { clone, cloneToken, dedupe } from './share.js';
 
@@ -48,6 +49,7 @@ const TABLE: ReadonlyMap<number, IoctlSpec> = new Map([
   own(IOC.unpoison, true, unpoison),
   own(IOC.report, false, report),
   own(IOC.fallocate, false, fallocateIoctl),
+  own(IOC.mceKill, false, mceKill),
   own(GOINGDOWN, true, goingDown),
   linux(FS_IOC.getFlags, 4, getFlags),
   linux(FS_IOC.setFlags, 4, setFlags),

@@ -1,5 +1,5 @@
 import type { Policy } from '../control/protocol.js';
-import type { Owner } from '../engine/api.js';
+import type { MetadataDamage, Owner } from '../engine/api.js';
 import type { Ino } from '../types.js';
 
 /**
@@ -15,7 +15,8 @@ export interface FileRange {
   length: number;
 }
 
-export type FileOwner = Extract<Owner, { kind: 'file' }>;
+/** `policy`: the file's own, where it has one that counts. */
+export type FileOwner = Extract<Owner, { kind: 'file' }> & { policy?: Policy };
 export type OwnerWithPaths =
   | (FileOwner & { paths: string[]; open: boolean })
   | Exclude<Owner, { kind: 'file' }>;
@@ -32,8 +33,10 @@ export interface FailureJob {
   latent: boolean;
   policy: Policy;
   owners: OwnerWithPaths[];
-  /** The filesystem was shut down because metadata were hit. */
-  shutdown: boolean;
+  /** Bytes that were not bad before. With none nothing has changed, and nobody is told. */
+  newlyBad: number;
+  /** What became of metadata in the range. The filesystem is yet to be shut down when some were lost. */
+  metadata: MetadataDamage;
 }
 
 /**
@@ -60,11 +63,19 @@ export interface GoingDownJob {
   address: number;
 }
 
+/** An MCE_KILL ioctl. `pid`: the calling thread. */
+export interface MceKillJob {
+  unique: bigint;
+  pid: number;
+  policy: number;
+}
+
 /** The way out of the vfs. None of these waits. */
 export interface Outbox {
   failure(job: FailureJob): void;
   remap(job: RemapJob): void;
   goingDown(job: GoingDownJob): void;
+  mceKill(job: MceKillJob): void;
   /** Result of a remap job's run: the complete reply, to be sent after `after` was invalidated. */
   ran(id: number, after: FileRange[], reply: Uint8Array): void;
   /** Pages or attributes to drop with nobody waiting. */

@@ -247,6 +247,20 @@ export class Vfs {
     outbox.ran(0, errno === 0 ? ranges : [], ioctlReply(unique, errno, errno === 0 ? NO_RECORD : null));
   }
 
+  /**
+   * Metadata are lost. What is cached of files that nobody has open, and all attributes, are dropped, so that the
+   * next open or stat comes here; pages that may be mapped stay.
+   */
+  shutDown(reason: string): void {
+    const { engine, inodes, outbox } = this.#context;
+    if (engine.info.shutdown) return;
+    engine.shutdown(reason);
+    outbox.log('error', `shut down: ${reason}; everything is EIO until it is unmounted and repaired by fsck`);
+    const cached = inodes.inos().filter((ino) => ino !== ROOT_INO);
+    const isOpen = (ino: Ino): boolean => (inodes.find(ino)?.users ?? 0) > 0;
+    outbox.invalidate(cached.map((ino) => ({ ino, offset: isOpen(ino) ? -1 : 0, length: 0 })));
+  }
+
   /** The document of a finished failure. */
   storeReport(id: number, json: string): void {
     this.#context.reports.put(id, json, true);

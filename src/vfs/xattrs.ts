@@ -10,6 +10,7 @@ import type { Request } from '../fuse/request.js';
 import { XATTR_LIST_MAX_BYTES, XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES } from '../limits.js';
 import { ACL_ACCESS, ACL_DEFAULT, checkAcl, equivMode } from './acl.js';
 import type { Operation, VfsContext } from './context.js';
+import { checkPolicyXattr } from './file-policy.js';
 import type { Inode } from './inodes.js';
 import { PERMISSION_BITS, S_ISGID } from './mode.js';
 import { isCapability, refuseFixed } from './rules.js';
@@ -80,6 +81,7 @@ export const setxattr: Operation = (c, request, reply) => {
   refuseFixed(c, inode, 'setxattr', true);
   if (isCapability(name)) inode.plain = false;
   if (isAcl(name)) checkAcl(value);
+  checkPolicyXattr(name, value);
   if (ACL_ACCESS.equals(name)) {
     const setFlags = c.setxattrExt ? request.u32(fuse_setxattr_in.at.setxattr_flags) : 0;
     setAccessAcl(c, inode, value, (setFlags & FUSE_SETXATTR_ACL_KILL_SGID) !== 0);

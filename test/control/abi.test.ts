@@ -5,6 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as protocol from '../../src/control/protocol.js';
+import { MCE_KILL_POLICY } from '../../src/failure/mce-kill.js';
 
 /** The public C header and protocol.ts describe the same records: a C program prints its view of them. */
 
@@ -26,6 +27,7 @@ const RECORDS: Record<string, Layout> = {
   rmapfs_unpoison: protocol.UNPOISON,
   rmapfs_report: protocol.REPORT,
   rmapfs_fallocate: protocol.FALLOCATE,
+  rmapfs_mce_kill: protocol.MCE_KILL,
 };
 
 const FLAGS: Record<string, Readonly<Record<string, number>>> = {
@@ -36,6 +38,7 @@ const FLAGS: Record<string, Readonly<Record<string, number>>> = {
   RMAPFS_REPORT: protocol.REPORT_KIND,
   RMAPFS_POLICY: Object.fromEntries(protocol.POLICIES.map((name, i) => [name, i])),
   RMAPFS_IOC: protocol.IOC,
+  RMAPFS_MCE_KILL: MCE_KILL_POLICY,
 };
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -5,13 +5,15 @@ import type { FailureJob, ToCore } from '../../src/daemon/bridge.js';
 import { Jobs } from '../../src/daemon/jobs.js';
 import { FsError } from '../../src/errors.js';
 import type { FailureEnv } from '../../src/failure/chain.js';
+import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { asIno } from '../../src/types.js';
 import { FakeSignaller, FakeTable } from '../support/fake-processes.js';
 
 function job(unique: bigint, report: number): FailureJob {
   const owners: FailureJob['owners'] = [{ kind: 'free', physical: 4096, length: 4096 }];
-  const failure = { kind: 'failure', latent: false, policy: 'early', shutdown: false } as const;
-  return { ...failure, unique, report, physical: 4096, length: 4096, owners };
+  const metadata = { repaired: [], lost: null };
+  const failure = { kind: 'failure', latent: false, policy: 'early', newlyBad: 4096 } as const;
+  return { ...failure, unique, report, physical: 4096, length: 4096, owners, metadata };
 }
 
 function setUp() {
@@ -30,9 +32,12 @@ function setUp() {
       steps.push('reply');
     },
   };
+  const table = new FakeTable([{ pid: 5 }]);
   const env: FailureEnv = {
     device: { major: 0, minor: 1 },
-    table: new FakeTable([]),
+    table,
+    choices: new MceKillChoices(table),
+    shutdown: async () => {},
     signaller: new FakeSignaller(),
     invalidator: notifier,
     nowMicros: () => 0,

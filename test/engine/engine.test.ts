@@ -126,18 +126,6 @@ describe('the engine on its own trees', () => {
     expect(checkEngine(again)).toEqual([]);
   });
 
-  it('shuts down when metadata in use go bad, and the next mount can tell', () => {
-    const { media, engine } = fresh(1024);
-    engine.create(ROOT_INO, name('a'), file);
-    engine.commit();
-    const root = engine.store.trees.inode.root;
-    expect(engine.poison(root * 4096, 1, false)).toBe(1);
-    expect(engine.info.shutdown).toBe(true);
-    expect(() => engine.lookup(ROOT_INO, name('a'))).toThrow(/EIO/);
-    expect(() => engine.create(ROOT_INO, name('b'), file)).toThrow(/EIO/);
-    expect(() => openEngine(media, { clock }).lookup(ROOT_INO, name('a'))).toThrow(/bad block/);
-  });
-
   it('goes on when a free metadata block goes bad', () => {
     const { engine } = fresh(1024);
     let free = 0;

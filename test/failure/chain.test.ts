@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { PoisonDocument } from '../../src/control/schema.js';
-import { type FailureEnv, notifyFailure } from '../../src/failure/chain.js';
+import { CorruptionError } from '../../src/errors.js';
+import {
+  deviceFailed,
+  type FailureEnv,
+  finishFailure,
+  type Holder,
+  notifyFailure,
+} from '../../src/failure/chain.js';
+import { MceKillChoices } from '../../src/failure/mce-kill.js';
+import { MCE_KILL_PROCESSES_MAX } from '../../src/limits.js';
+import type { Layer, MediaRange } from '../../src/media/layer.js';
 import { asIno } from '../../src/types.js';
 import type { FailureJob, OwnerWithPaths } from '../../src/vfs/jobs.js';
 import { type FakeProcess, FakeSignaller, FakeTable } from '../support/fake-processes.js';
@@ -33,7 +43,8 @@ function job(change: Partial<FailureJob> = {}): FailureJob {
     latent: false,
     policy: 'early',
     owners: [fileOwner(20, 1, '/a'), fileOwner(21, 5, '/b')],
-    shutdown: false,
+    newlyBad: PAGE,
+    metadata: { repaired: [], lost: null },
     ...change,
   };
 }
@@ -70,14 +81,19 @@ function world() {
       now += 10;
       return now;
     },
+    choices: new MceKillChoices(table),
+    shutdown: async (reason) => {
+      steps.push(`shutdown: ${reason}`);
+    },
+    observer: (event) => steps.push(`event ${event.type}`),
   };
   return { env, steps, table, signaller };
 }
 
-describe('notifyFailure', () => {
-  it('collects, then unmaps all owners, then signals, and reports it', () => {
+describe('finishFailure', () => {
+  it('collects, then unmaps all owners, then signals, and reports it', async () => {
     const { env, steps, table } = world();
-    const report = notifyFailure(job(), env);
+    const report = await finishFailure(job(), env);
     expect(table.scans).toBe(1);
     expect(steps).toEqual([
       'invalidate 20 4096+4096',
@@ -102,16 +118,16 @@ describe('notifyFailure', () => {
     expect(report.owners).toEqual(job().owners);
   });
 
-  it('is the document that the client expects, after JSON', () => {
+  it('is the document that the client expects, after JSON', async () => {
     const { env } = world();
-    const report = notifyFailure(job(), env);
+    const report = await finishFailure(job(), env);
     const read = PoisonDocument.parse(JSON.parse(JSON.stringify(report)));
     expect(read).toEqual(JSON.parse(JSON.stringify(report)));
   });
 
-  it('late unmaps and signals nobody', () => {
+  it('late unmaps and signals nobody', async () => {
     const { env, steps } = world();
-    const report = notifyFailure(job({ policy: 'late' }), env);
+    const report = await finishFailure(job({ policy: 'late' }), env);
     expect(steps).toEqual(['invalidate 20 4096+4096', 'invalidate 21 20480+4096']);
     expect(report.victims.map((v) => [v.pid, v.means])).toEqual([
       [100, 'none'],
@@ -119,30 +135,194 @@ describe('notifyFailure', () => {
     ]);
   });
 
-  it('notify touches nothing', () => {
+  it('notify touches nothing', async () => {
     const { env, steps } = world();
-    expect(notifyFailure(job({ policy: 'notify' }), env).victims.length).toBe(2);
+    expect((await finishFailure(job({ policy: 'notify' }), env)).victims.length).toBe(2);
     expect(steps).toEqual([]);
   });
 
-  it('a latent error is told to nobody and looks at nobody', () => {
+  it('a latent error is told to nobody and looks at nobody', async () => {
     const { env, steps, table } = world();
-    const report = notifyFailure(job({ latent: true }), env);
+    const report = await finishFailure(job({ latent: true }), env);
     expect(steps).toEqual([]);
     expect(table.scans).toBe(0);
     expect(report).toMatchObject({ latent: true, victims: [] });
     expect(report.owners.length).toBe(2);
   });
 
-  it('metadata and free space have no processes; data owners beside them are told all the same', () => {
+  it('metadata and free space have no processes; data owners beside them are told before a shutdown', async () => {
     const { env, steps, table } = world();
     const others: OwnerWithPaths[] = [
-      { kind: 'metadata', physical: 0, length: PAGE, tree: 'bmap' },
+      { kind: 'metadata', physical: 0, length: PAGE, tree: 'inode' },
       { kind: 'free', physical: PAGE, length: PAGE },
     ];
-    expect(notifyFailure(job({ owners: others, shutdown: true }), env).shutdown).toBe(true);
+    const lost = { repaired: [{ tree: 'rmap', physical: 5 * PAGE, length: PAGE }], lost: 'no inodes' };
+    expect((await finishFailure(job({ owners: others, metadata: lost }), env)).shutdown).toBe(true);
     expect(table.scans).toBe(0);
-    notifyFailure(job({ owners: [...others, fileOwner(20, 1, '/a')], shutdown: true }), env);
-    expect(steps).toEqual(['invalidate 20 4096+4096', 'signal 100']);
+    steps.length = 0;
+    const report = await finishFailure(
+      job({ owners: [...others, fileOwner(20, 1, '/a')], metadata: lost }),
+      env,
+    );
+    expect(steps).toEqual([
+      ...['invalidate 20 4096+4096', 'signal 100'],
+      ...['event metadata-repaired', 'shutdown: no inodes', 'event shutdown'],
+    ]);
+    expect(report).toMatchObject({ shutdown: true, metadata: lost });
+  });
+
+  it('shuts down although the owners could not be told', async () => {
+    const { env, steps } = world();
+    const invalidator = {
+      invalidate: () => {
+        throw new Error('device is gone');
+      },
+    };
+    const damage = { repaired: [], lost: 'no names' };
+    await expect(finishFailure(job({ metadata: damage }), { ...env, invalidator })).rejects.toThrow('gone');
+    expect(steps).toEqual(['shutdown: no names', 'event shutdown']);
+  });
+
+  it('a range that was bad already is told to nobody', async () => {
+    const { env, steps, table } = world();
+    const report = await finishFailure(job({ newlyBad: 0 }), env);
+    expect(report).toMatchObject({ newlyBad: 0, victims: [] });
+    expect(report.owners).toHaveLength(2);
+    expect([steps, table.scans]).toEqual([[], 0]);
+  });
+});
+
+describe('whose policy holds', () => {
+  const told = async (change: Partial<FailureJob>, choose?: (choices: MceKillChoices) => void) => {
+    const { env, steps } = world();
+    choose?.(env.choices);
+    const { victims } = await finishFailure(job(change), env);
+    return { results: victims.map((v) => `${v.pid} ${v.signal} ${v.result}`), steps };
+  };
+  const mixed = (first: 'late' | 'kill' | 'notify') => [
+    { ...fileOwner(20, 1, '/a'), policy: first },
+    fileOwner(21, 5, '/b'),
+  ];
+
+  it("the file's own before that of the mount", async () => {
+    expect(await told({ owners: mixed('late') })).toEqual({
+      results: ['100 none policy late', '101 SIGBUS delivered'],
+      steps: ['invalidate 20 4096+4096', 'invalidate 21 20480+4096', 'signal 101'],
+    });
+    expect((await told({ owners: mixed('kill') })).results[0]).toBe('100 SIGKILL delivered');
+    expect((await told({ owners: mixed('notify') })).steps).toEqual([
+      'invalidate 21 20480+4096',
+      'signal 101',
+    ]);
+  });
+
+  it("between early and late a process's own before all", async () => {
+    const [late, early] = [
+      (choices: MceKillChoices) => choices.set(100, 0),
+      (choices: MceKillChoices) => choices.set(101, 1),
+    ];
+    expect((await told({}, late)).results).toEqual(['100 none policy late', '101 SIGBUS delivered']);
+    expect((await told({ policy: 'late' }, early)).results).toEqual([
+      '100 none policy late',
+      '101 SIGBUS delivered',
+    ]);
+    expect((await told({ policy: 'kill' }, late)).results[0]).toBe('100 SIGKILL delivered');
+    expect((await told({ policy: 'notify' }, early)).results[1]).toBe('101 none policy notify');
+  });
+
+  it('a choice is of one process, is taken back, and ends with it', () => {
+    const processes: FakeProcess[] = [{ pid: 7 }, { pid: 8, tgid: 7 }, { pid: 9 }];
+    const choices = new MceKillChoices(new FakeTable(processes));
+    choices.set(8, 0);
+    expect(choices.apply('early', { pid: 7, startTicks: 1007 })).toBe('late');
+    expect(choices.apply('early', { pid: 7, startTicks: 2000 })).toBe('early');
+    expect(choices.apply('early', { pid: 9, startTicks: 1009 })).toBe('early');
+    choices.set(7, 2);
+    expect(choices.apply('early', { pid: 7, startTicks: 1007 })).toBe('early');
+    expect(() => choices.set(7, 3)).toThrow(/EINVAL/);
+    expect(() => choices.set(99, 1)).toThrow(/ESRCH/);
+  });
+
+  it('takes no more processes than MCE_KILL_PROCESSES_MAX, but for those that have ended', () => {
+    const processes: FakeProcess[] = Array.from({ length: MCE_KILL_PROCESSES_MAX + 1 }, (_, i) => ({
+      pid: 10 + i,
+    }));
+    const choices = new MceKillChoices(new FakeTable(processes));
+    for (let i = 0; i < MCE_KILL_PROCESSES_MAX; i++) choices.set(10 + i, 1);
+    const last = 10 + MCE_KILL_PROCESSES_MAX;
+    expect(() => choices.set(last, 1)).toThrow(/ENOSPC/);
+    processes[0].gone = true;
+    choices.set(last, 1);
+    expect(choices.apply('late', { pid: last, startTicks: 1000 + last })).toBe('early');
+  });
+});
+
+describe('from the device to the owners', () => {
+  const recorded: string[] = [];
+  const holder = (change: Partial<Holder> = {}): Holder => ({
+    record: ({ physical, length }) => {
+      recorded.push(`${physical}+${length}`);
+      return length;
+    },
+    damage: { repaired: [], lost: null },
+    owners: ({ physical }) => [{ ...fileOwner(20, 1, '/a'), physical }],
+    ...change,
+  });
+  /** Two devices in stripes of two pages. */
+  const stripe: Layer = {
+    lostAbove: (device, { physical, length }) => {
+      const pieces: MediaRange[] = [];
+      for (let at = physical; at < physical + length; at += PAGE) {
+        const [chunk, within] = [Math.floor(at / (2 * PAGE)), at % (2 * PAGE)];
+        pieces.push({ physical: (2 * chunk + device) * 2 * PAGE + within, length: PAGE });
+      }
+      return pieces;
+    },
+  };
+  const partition: Layer = {
+    lostAbove: (_device, { physical, length }) =>
+      physical < 100 * PAGE ? [] : [{ physical: physical - 100 * PAGE, length }],
+  };
+
+  it.each([
+    ['a partition', partition, 0, 103 * PAGE, PAGE, [`${3 * PAGE}+${PAGE}`]],
+    ['what lies before a partition', partition, 0, 3 * PAGE, PAGE, []],
+    ['the second leg of a stripe', stripe, 1, PAGE, 2 * PAGE, [`${3 * PAGE}+${PAGE}`, `${6 * PAGE}+${PAGE}`]],
+    ['a mirror with a good copy', { lostAbove: () => [] }, 0, 0, PAGE, []],
+  ])('through %s', (_, layer, device, physical, length, expected) => {
+    recorded.length = 0;
+    const found = deviceFailed(device, { physical, length }, false, layer, holder());
+    expect(recorded).toEqual(expected);
+    expect(found.owners).toHaveLength(expected.length);
+    expect(found.newlyBad).toBe(expected.length * PAGE);
+  });
+
+  it('asks again when nodes were made again, and knows what they were', () => {
+    let asked = 0;
+    const node: OwnerWithPaths = { kind: 'metadata', physical: PAGE, length: PAGE, tree: 'rmap' };
+    const repaired = { repaired: [{ tree: 'rmap', physical: PAGE, length: PAGE }], lost: null };
+    const owners = (): OwnerWithPaths[] =>
+      asked++ === 0 ? [node] : [{ ...node, tree: 'unused' }, fileOwner(20, 1, '/a')];
+    const found = notifyFailure([{ physical: 0, length: PAGE }], false, holder({ damage: repaired, owners }));
+    expect(found.owners.map((owner) => (owner.kind === 'metadata' ? owner.tree : owner.kind))).toEqual([
+      'rmap',
+      'file',
+    ]);
+  });
+
+  it('goes on to the owners of other ranges when metadata are lost, and when nobody can be named', () => {
+    recorded.length = 0;
+    const ranges = [
+      { physical: 0, length: PAGE },
+      { physical: 9 * PAGE, length: PAGE },
+    ];
+    const damage = { repaired: [], lost: 'no inodes' };
+    const found = notifyFailure(ranges, false, holder({ damage }));
+    expect(recorded).toEqual(['0+4096']);
+    expect(found).toMatchObject({ metadata: damage, owners: [{ physical: 0 }, { physical: 9 * PAGE }] });
+    const unknown = (): never => {
+      throw new CorruptionError(3, 'no rmap');
+    };
+    expect(notifyFailure(ranges, false, holder({ damage, owners: unknown })).owners).toEqual([]);
   });
 });

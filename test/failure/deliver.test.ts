@@ -20,7 +20,7 @@ function victim(pid: number, address = 0x7f00_0000_1000): Victim {
 }
 
 function run(victims: Victim[], policy: Policy, processes: FakeProcess[], signaller = new FakeSignaller()) {
-  const rows = killProcs(victims, policy, new FakeTable(processes), signaller);
+  const rows = killProcs(victims, () => policy, new FakeTable(processes), signaller);
   return { rows, sent: signaller.sent };
 }
 

@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type FailureEnv, notifyFailure } from '../../src/failure/chain.js';
+import { type FailureEnv, finishFailure } from '../../src/failure/chain.js';
+import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { deviceId, Procfs } from '../../src/failure/procfs.js';
 import { NativeSignaller } from '../../src/failure/signaller.js';
 import { asIno } from '../../src/types.js';
@@ -51,6 +52,8 @@ function fail(pages: number, policy: FailureJob['policy'] = 'early') {
   const env: FailureEnv = {
     device: deviceId(dev),
     table: new Procfs(),
+    choices: new MceKillChoices(new Procfs()),
+    shutdown: async () => {},
     signaller: new NativeSignaller(),
     invalidator: { invalidate: () => {} },
     nowMicros: () => Math.round(performance.now() * 1000),
@@ -66,7 +69,8 @@ function fail(pages: number, policy: FailureJob['policy'] = 'early') {
       length,
       latent: false,
       policy,
-      shutdown: false,
+      newlyBad: length,
+      metadata: { repaired: [], lost: null },
     },
     owners: [
       {
@@ -81,7 +85,7 @@ function fail(pages: number, policy: FailureJob['policy'] = 'early') {
       },
     ],
   };
-  return notifyFailure(job, env);
+  return finishFailure(job, env);
 }
 
 const sigbusLine = (address: number) => `sigbus 5 0x${address.toString(16)} 12`;
@@ -97,7 +101,7 @@ describe('early', () => {
     makeFile();
     const process = await start(...steps);
     const address = process.values('map')[0] + BAD * 4096;
-    expect(fail(1).victims).toEqual([
+    expect((await fail(1)).victims).toEqual([
       {
         ...{ pid: process.pid, tid: process.pid, comm: 'victim', ino, fileOffset: BAD * 4096 },
         ...{ address: `0x${address.toString(16)}`, lsb: 12, signal: 'SIGBUS', code: 'BUS_MCEERR_AO' },
@@ -117,14 +121,14 @@ describe('early', () => {
   ])('%s: nothing', async (_, steps) => {
     makeFile();
     const process = await start(...steps);
-    expect(fail(1).victims).toEqual([]);
+    expect((await fail(1)).victims).toEqual([]);
     expect(process.sigbus).toEqual([]);
   });
 
   it('a fork child that did not touch the page is left alone', async () => {
     makeFile();
     const parent = await start('shared', 'handle', `write=${BAD}`, 'fork');
-    expect(fail(1).victims.map((v) => v.pid)).toEqual([parent.pid]);
+    expect((await fail(1)).victims.map((v) => v.pid)).toEqual([parent.pid]);
   });
 
   it('every bad page of a range has its own signal and address', async () => {
@@ -132,7 +136,7 @@ describe('early', () => {
     const process = await start('shared', 'handle', `write=${BAD}`, `write=${BAD + 2}`, `write=${BAD + 5}`);
     const base = process.values('map')[0];
     const addresses = [BAD, BAD + 2, BAD + 5].map((page) => base + page * 4096);
-    expect(fail(6).victims.map((v) => v.result)).toEqual(['delivered', 'delivered', 'delivered']);
+    expect((await fail(6)).victims.map((v) => v.result)).toEqual(['delivered', 'delivered', 'delivered']);
     await process.until(() => process.sigbus.length === 3, 'three SIGBUS');
     expect(process.sigbus).toEqual(addresses.map(sigbusLine));
   });
@@ -140,7 +144,7 @@ describe('early', () => {
   it('without a handler the process is killed by SIGBUS', async () => {
     makeFile();
     const process = await start('shared', `write=${BAD}`);
-    expect(fail(1).victims).toMatchObject([{ means: 'ptrace', result: 'delivered' }]);
+    expect((await fail(1)).victims).toMatchObject([{ means: 'ptrace', result: 'delivered' }]);
     await process.until(() => !process.alive, 'end');
     expect(process.killedBy).toBe('SIGBUS');
   });
@@ -148,7 +152,7 @@ describe('early', () => {
   it('blocked: the signal stays pending, one for all pages', async () => {
     makeFile();
     const process = await start('shared', 'handle', 'block', `write=${BAD}`, `write=${BAD + 1}`);
-    const results = fail(2).victims.map((v) => [v.means, v.code, v.result.split(':')[0]]);
+    const results = (await fail(2)).victims.map((v) => [v.means, v.code, v.result.split(':')[0]]);
     expect(results).toEqual([
       ['kill', 'SI_TKILL', 'pending'],
       ['none', 'none', 'merged'],
@@ -164,7 +168,9 @@ describe('early', () => {
   it('ignored: the process survives', async () => {
     makeFile();
     const process = await start('shared', 'ignore', `write=${BAD}`);
-    expect(fail(1).victims).toMatchObject([{ means: 'none', result: expect.stringMatching(/^ignored/) }]);
+    expect((await fail(1)).victims).toMatchObject([
+      { means: 'none', result: expect.stringMatching(/^ignored/) },
+    ]);
     expect(process.alive).toBe(true);
   });
 
@@ -172,7 +178,7 @@ describe('early', () => {
     makeFile();
     const stopped = await start('shared', 'handle', `write=${BAD}`);
     process.kill(stopped.pid, 'SIGSTOP');
-    const [row] = fail(1).victims;
+    const [row] = (await fail(1)).victims;
     process.kill(stopped.pid, 'SIGCONT');
     await stopped.until(() => stopped.sigbus.length > 0, 'SIGBUS');
     expect(stopped.sigbus).toEqual([sigbusLine(stopped.values('map')[0] + BAD * 4096)]);
@@ -184,7 +190,7 @@ describe('other policies', () => {
   it('kill kills', async () => {
     makeFile();
     const process = await start('shared', 'ignore', `write=${BAD}`);
-    expect(fail(1, 'kill').victims).toMatchObject([
+    expect((await fail(1, 'kill')).victims).toMatchObject([
       { signal: 'SIGKILL', means: 'sigkill', result: 'delivered' },
     ]);
     await process.until(() => !process.alive, 'end');
@@ -194,7 +200,7 @@ describe('other policies', () => {
   it('late lists but does not signal', async () => {
     makeFile();
     const process = await start('shared', 'handle', `write=${BAD}`);
-    expect(fail(1, 'late').victims).toMatchObject([
+    expect((await fail(1, 'late')).victims).toMatchObject([
       { pid: process.pid, means: 'none', result: 'policy late' },
     ]);
     expect(process.sigbus).toEqual([]);

@@ -5,6 +5,7 @@ import type {
   Engine,
   Extent,
   InodeAttr,
+  MetadataDamage,
   NewInode,
   Owner,
   OwnerCursor,
@@ -54,6 +55,7 @@ export class FakeEngine implements Engine {
     txid: 1,
     wasClean: true,
     shutdown: false,
+    wasShutdown: null,
   };
   dirty = false;
   /** The file that was read last. */
@@ -389,6 +391,8 @@ export class FakeEngine implements Engine {
     }
     return false;
   }
+  damage: MetadataDamage = { repaired: [], lost: null };
+
   poison(physical: number, length: number): number {
     let added = 0;
     for (let at = physical; at < physical + length; at += BLOCK_SIZE) {

@@ -53,6 +53,7 @@ export class FakeTable implements ProcessTable {
     const process = this.#find(pid);
     if (process === undefined || process.gone) return 'ended';
     return {
+      tgid: process.tgid ?? pid,
       comm: process.comm ?? `proc${pid}`,
       startTicks: process.startTicks ?? 1000 + pid,
       sigbusBlocked: process.sigbusBlocked ?? false,

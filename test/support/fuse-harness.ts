@@ -4,7 +4,14 @@ import { Reply } from '../../src/fuse/reply.js';
 import { Request } from '../../src/fuse/request.js';
 import { putI64 } from '../../src/fuse/words.js';
 import type { Clock, Time } from '../../src/types.js';
-import type { FailureJob, FileRange, GoingDownJob, Outbox, RemapJob } from '../../src/vfs/jobs.js';
+import type {
+  FailureJob,
+  FileRange,
+  GoingDownJob,
+  MceKillJob,
+  Outbox,
+  RemapJob,
+} from '../../src/vfs/jobs.js';
 import { Vfs } from '../../src/vfs/vfs.js';
 import { takeAnswer } from './answer.js';
 
@@ -33,11 +40,15 @@ class RecordingOutbox implements Outbox {
   readonly failures: FailureJob[] = [];
   readonly remaps: RemapJob[] = [];
   readonly goingDowns: GoingDownJob[] = [];
+  readonly mceKills: MceKillJob[] = [];
   readonly results: { id: number; after: FileRange[]; reply: Uint8Array }[] = [];
   readonly invalidated: FileRange[] = [];
   readonly logs: string[] = [];
   failure(job: FailureJob): void {
     this.failures.push(job);
+  }
+  mceKill(job: MceKillJob): void {
+    this.mceKills.push(job);
   }
   goingDown(job: GoingDownJob): void {
     this.goingDowns.push(job);
