@@ -35,6 +35,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   poison: async () => (await import('./poison.js')).registerPoison,
   unpoison: async () => (await import('./unpoison.js')).registerUnpoison,
   badblocks: async () => (await import('./badblocks.js')).registerBadBlocks,
+  events: async () => (await import('./events.js')).registerEvents,
   stats: async () => (await import('./stats.js')).registerStats,
 };
 

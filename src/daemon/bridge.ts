@@ -1,7 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Policy } from '../control/protocol.js';
+import type { EventBody } from '../failure/event-ring.js';
 import type { CachePolicy } from '../types.js';
-import type { FailureJob, FileRange, GoingDownJob, RemapJob } from '../vfs/jobs.js';
+import type { EventsJob, FailureJob, FileRange, GoingDownJob, RemapJob } from '../vfs/jobs.js';
 
 /**
  * What passes between the core (the worker that serves /dev/fuse and owns the engine) and the main thread
@@ -48,7 +49,7 @@ export interface CoreOptions {
   port: MessagePort;
 }
 
-export type { FailureJob, FileRange, GoingDownJob, RemapJob };
+export type { EventsJob, FailureJob, FileRange, GoingDownJob, RemapJob };
 
 export type FromCore =
   /** Region and engine are open (a bad region is 'ended' instead): main may mount now. */
@@ -63,6 +64,9 @@ export type FromCore =
   | { type: 'invalidate'; ranges: FileRange[] }
   | { type: 'log'; level: 'error' | 'warn' | 'info'; text: string }
   | { type: 'goingdown'; job: GoingDownJob }
+  | { type: 'event'; event: EventBody }
+  | { type: 'events'; job: EventsJob }
+  | { type: 'interrupt'; unique: bigint }
   /** The channel ended: unmounted (clean) or broken. The core has closed the engine. */
   | { type: 'ended'; clean: boolean; reason: string };
 

@@ -26,6 +26,7 @@ const RECORDS: Record<string, Layout> = {
   rmapfs_unpoison: protocol.UNPOISON,
   rmapfs_report: protocol.REPORT,
   rmapfs_fallocate: protocol.FALLOCATE,
+  rmapfs_events: protocol.EVENTS,
 };
 
 const FLAGS: Record<string, Readonly<Record<string, number>>> = {

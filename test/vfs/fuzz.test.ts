@@ -42,7 +42,8 @@ function populated(engineOf: (clock: Clock) => Engine): FuseHarness {
   return fuse;
 }
 
-const jobsOf = (fuse: FuseHarness): number => fuse.outbox.failures.length + fuse.outbox.remaps.length;
+const jobsOf = ({ outbox }: FuseHarness): number =>
+  outbox.failures.length + outbox.remaps.length + outbox.eventJobs.length;
 
 function expectOneAnswer(fuse: FuseHarness, message: Buffer): void {
   const opcode = message.readUInt32LE(fuse_in_header.at.opcode);
