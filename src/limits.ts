@@ -81,6 +81,11 @@ export const EVENT_WAIT_MAX_MS = 60_000;
 export const EVENT_READERS_MAX = 1024;
 /** How long `rmapfs events --follow` waits in one ioctl: between two it notices that its reader has gone. */
 export const EVENT_FOLLOW_WAIT_MS = 1000;
+/** Blocks that one `rmapfs poison` by choice (--random, --every-nth, --owner) makes fail. */
+export const FAULT_BLOCKS_MAX = 65_536;
+/** How often `rmapfs scenario` looks whether a condition holds, and how long at most when the step does not say. */
+export const SCENARIO_POLL_MS = 20;
+export const SCENARIO_WAIT_MS = 60_000;
 /** A daemon log longer than this is put aside (.old) by the next mount. */
 export const LOG_FILE_MAX_BYTES = 4 * 1024 * 1024;
 /** How long `rmapfs mount` waits for the daemon to report, and `rmapfs umount` for it to end. */
