@@ -180,6 +180,17 @@ struct rmapfs_mce_kill {
 	__u32 pad;
 };
 
+/* Failure events after the cursor, one JSON document a line. Start with 0; wait_ms 0 answers at once. */
+struct rmapfs_events {
+	__u64 cursor;  /* in and out */
+	__u64 lost;    /* out: events after the old cursor that are not kept any more */
+	__u32 wait_ms; /* in: how long to wait for the first one */
+	__u32 count;   /* out: events */
+	__u32 bytes;   /* out: bytes in data */
+	__u32 pad;
+	char data[RMAPFS_PAGE_BYTES - 32];
+};
+
 #define RMAPFS_IOC_CLONE_TOKEN _IOR(RMAPFS_IOC_TYPE, 1, struct rmapfs_clone_token)
 #define RMAPFS_IOC_CLONE _IOW(RMAPFS_IOC_TYPE, 2, struct rmapfs_clone)
 #define RMAPFS_IOC_DEDUPE _IOWR(RMAPFS_IOC_TYPE, 3, struct rmapfs_dedupe)
@@ -191,5 +202,6 @@ struct rmapfs_mce_kill {
 #define RMAPFS_IOC_REPORT _IOWR(RMAPFS_IOC_TYPE, 9, struct rmapfs_report)
 #define RMAPFS_IOC_FALLOCATE _IOW(RMAPFS_IOC_TYPE, 10, struct rmapfs_fallocate)
 #define RMAPFS_IOC_MCE_KILL _IOW(RMAPFS_IOC_TYPE, 24, struct rmapfs_mce_kill)
+#define RMAPFS_IOC_EVENTS _IOWR(RMAPFS_IOC_TYPE, 17, struct rmapfs_events)
 
 #endif

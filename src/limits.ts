@@ -67,6 +67,27 @@ export const REPORTS_KEPT_MAX = 64;
 export const REPORT_BYTES_MAX = 256 * 1024 * 1024;
 /** Files whose paths `rmapfs fsmap` remembers while it prints. */
 export const FSMAP_NAMES_CACHED_MAX = 65_536;
+/** Failure events that the daemon keeps; the oldest goes first, and each reader is told how many it lost. */
+export const EVENT_RING_MAX = 4096;
+/** JSON of one event: at least one fits into a page of the EVENTS ioctl. */
+export const EVENT_BYTES_MAX = 8192;
+/** Owners of one failure that get an event of their own; the media-error event counts all. */
+export const EVENT_OWNERS_MAX = 256;
+/** Events that no reader has seen, looked at from the newest on for one that a new event continues. */
+export const EVENT_MERGE_DEPTH = 8;
+/** Paths of a file in an event. */
+export const EVENT_PATHS_MAX = 4;
+/** Longest time that one EVENTS ioctl waits. */
+export const EVENT_WAIT_MAX_MS = 60_000;
+/** EVENTS ioctls that may wait at a time. */
+export const EVENT_READERS_MAX = 1024;
+/** How long `rmapfs events --follow` waits in one ioctl: between two it notices that its reader has gone. */
+export const EVENT_FOLLOW_WAIT_MS = 1000;
+/** Blocks that one `rmapfs poison` by choice (--random, --every-nth, --owner) makes fail. */
+export const FAULT_BLOCKS_MAX = 65_536;
+/** How often `rmapfs scenario` looks whether a condition holds, and how long at most when the step does not say. */
+export const SCENARIO_POLL_MS = 20;
+export const SCENARIO_WAIT_MS = 60_000;
 /** A daemon log longer than this is put aside (.old) by the next mount. */
 export const LOG_FILE_MAX_BYTES = 4 * 1024 * 1024;
 /** How long `rmapfs mount` waits for the daemon to report, and `rmapfs umount` for it to end. */

@@ -56,6 +56,10 @@ export function sys(command: string, ...args: (string | number)[]): SysResult {
   return JSON.parse(out) as SysResult;
 }
 
+/** Runs a program to its end as another user, without groups and capabilities. */
+export const runAs = (uid: number, program: string, ...args: string[]): Finished =>
+  run('setpriv', [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--inh-caps=-all', program, ...args]);
+
 /** The same as another user, without groups and capabilities. */
 export function sysAs(uid: number, command: string, ...args: (string | number)[]): SysResult {
   const out = tool('setpriv', [

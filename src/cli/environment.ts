@@ -7,7 +7,11 @@ export interface CliEnvironment {
   /** Writes to standard error. */
   warn(text: string): void;
   readonly control: ControlSystem;
+  /** The terminal behind standard output; 80 x 24 without color when there is none. */
+  readonly window: { columns: number; rows: number; color: boolean };
 }
+
+const { isTTY = false, columns = 80, rows = 24 } = process.stdout;
 
 export const processEnvironment: CliEnvironment = {
   write: (text) =>
@@ -16,4 +20,6 @@ export const processEnvironment: CliEnvironment = {
     }),
   warn: (text) => void process.stderr.write(text),
   control: controlSystem,
+  // https://no-color.org: set and not empty.
+  window: { columns, rows, color: isTTY && !process.env.NO_COLOR },
 };

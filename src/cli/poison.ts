@@ -6,9 +6,18 @@ import type { CliEnvironment } from './environment.js';
 import { onMount } from './on-mount.js';
 import { counted, formatTable, printJson } from './output.js';
 import { OWNER_COLUMNS, VICTIM_COLUMNS } from './owner-text.js';
+import {
+  type ChoiceOptions,
+  everyNthOption,
+  isChoice,
+  ownerOption,
+  poisonByChoice,
+  randomOption,
+  seedOption,
+} from './poison-choice.js';
 import { poisonTarget, type TargetOptions } from './poison-target.js';
 
-interface Options extends TargetOptions {
+interface Options extends Partial<TargetOptions>, ChoiceOptions {
   policy?: Policy;
   latent?: boolean;
   json?: boolean;
@@ -20,7 +29,11 @@ Examples:
   $ rmapfs poison --file /mnt/pmem/data --offset 8K --length 4K --policy late --json
 
 Policies: early (SIGBUS to every process that has the page mapped and touched), late (unmap only),
-kill (SIGKILL instead of SIGBUS), notify (events only).`;
+kill (SIGKILL instead of SIGBUS), notify (events only).
+
+By choice, among the blocks that hold data of files, or those of one file (--owner):
+  $ rmapfs poison /mnt/pmem --random 3 --seed 7
+  $ rmapfs poison /mnt/pmem --owner /mnt/pmem/data --every-nth 10`;
 
 export function registerPoison(program: Command, env: CliEnvironment): void {
   program
@@ -28,11 +41,19 @@ export function registerPoison(program: Command, env: CliEnvironment): void {
     .description('make a range of the memory fail, and tell everyone whom it concerns')
     .argument('[dir]', 'the mount point or a path below it; the offset is physical')
     .option('--file <file>', 'a file of the mount; the offset is one in the file')
-    .addOption(offsetOption('offset of the range, in bytes'))
-    .addOption(lengthOption('length of the range, in bytes; 2^64-1 with offset 0 is the whole device'))
+    .addOption(offsetOption('offset of the range, in bytes').makeOptionMandatory(false))
+    .addOption(
+      lengthOption(
+        'length of the range, in bytes; 2^64-1 with offset 0 is the whole device',
+      ).makeOptionMandatory(false),
+    )
     .addOption(new Option('--policy <policy>', 'who is told (default: as mounted)').choices(POLICY_NAMES))
     .option('--latent', 'nobody notices until the range is read')
     .addOption(jsonOption())
+    .addOption(randomOption())
+    .addOption(seedOption())
+    .addOption(everyNthOption())
+    .addOption(ownerOption())
     .addHelpText('after', EXAMPLE)
     .action((dir: string | undefined, options: Options, command: Command) =>
       runPoison(env, dir, options, command),
@@ -45,11 +66,18 @@ async function runPoison(
   options: Options,
   command: Command,
 ): Promise<void> {
-  const target = poisonTarget(command, 'poison', dir, options);
+  if (isChoice(options)) return await poisonByChoice(env, dir, options, command);
+  const { offset, length } = options;
+  if (offset === undefined || length === undefined) {
+    return command.error('error: give --offset and --length, or --random, --every-nth or --owner', {
+      code: 'rmapfs.target',
+    });
+  }
+  const target = poisonTarget(command, 'poison', dir, { ...options, offset, length });
   const report = await onMount(env, target.task, (client) =>
     client.poison({
-      offset: options.offset,
-      length: options.length,
+      offset,
+      length,
       flags: target.flags | (options.latent ? POISON_FLAG.latent : 0),
       policy: POLICIES.indexOf(options.policy ?? 'default'),
     }),

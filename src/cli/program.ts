@@ -35,6 +35,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   poison: async () => (await import('./poison.js')).registerPoison,
   unpoison: async () => (await import('./unpoison.js')).registerUnpoison,
   badblocks: async () => (await import('./badblocks.js')).registerBadBlocks,
+  events: async () => (await import('./events.js')).registerEvents,
+  map: async () => (await import('./map.js')).registerMap,
+  scenario: async () => (await import('./scenario.js')).registerScenario,
   stats: async () => (await import('./stats.js')).registerStats,
 };
 
@@ -51,7 +54,10 @@ function buildProgram(env: CliEnvironment, registers: readonly Register[]): Comm
     .exitOverride()
     .addHelpText('after', EXAMPLE);
   for (const register of registers) register(program, env);
-  for (const command of program.commands) configure(command, env);
+  for (const command of program.commands) {
+    configure(command, env);
+    for (const sub of command.commands) configure(sub, env);
+  }
   configure(program, env);
   return program;
 }

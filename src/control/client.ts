@@ -7,6 +7,7 @@ import {
   decodeBadBlocksAnswer,
   decodeCloneTokenAnswer,
   decodeDedupeAnswer,
+  decodeEventsAnswer,
   decodeExtentsAnswer,
   decodeFsmapAnswer,
   decodePoisonAnswer,
@@ -16,6 +17,7 @@ import {
   encodeBadBlocksRequest,
   encodeCloneRequest,
   encodeDedupeRequest,
+  encodeEventsRequest,
   encodeExtentsRequest,
   encodeFsmapRequest,
   encodePoisonRequest,
@@ -30,11 +32,27 @@ import {
 import { ControlError, errnoNameOf } from './error.js';
 import type { Direction, Ioctl } from './ioctl.js';
 import { CLONE_TOKEN, IOC, REPORT_KIND } from './protocol.js';
-import { InfoDocument, type OwnerDocument, OwnersDocument, PoisonDocument, StatsDocument } from './schema.js';
+import {
+  EventDocument,
+  InfoDocument,
+  type OwnerDocument,
+  OwnersDocument,
+  PoisonDocument,
+  StatsDocument,
+} from './schema.js';
 import { type ControlSystem, controlSystem } from './system.js';
 
 /** f_type of every FUSE mount (statfs(2)). */
 const FUSE_SUPER_MAGIC = 0x6573_5546;
+
+/** Failure events, see ControlClient.events(). */
+export interface EventsPage {
+  /** To go on with. */
+  cursor: number;
+  /** Events that were dropped before the first of these. */
+  lost: number;
+  events: EventDocument[];
+}
 
 /** A part of a file to share with another file. A length of 0 goes to the source's end. */
 export interface CloneRange {
@@ -118,6 +136,18 @@ export class ControlClient {
   /** Returns the bytes that were bad and are not any more. */
   unpoison(request: UnpoisonRequest): number {
     return decodeUnpoisonAnswer(this.#call('unpoison', IOC.unpoison, 'both', encodeUnpoisonRequest(request)));
+  }
+
+  /**
+   * A page of the failure events after `cursor` (0: from the oldest that is kept). Waits up to `waitMs` milliseconds
+   * for the first; EINTR when a signal comes, ENODEV when the daemon is about to unmount.
+   */
+  events(cursor: number, waitMs: number): EventsPage {
+    const record = encodeEventsRequest({ cursor, waitMs });
+    const answer = decodeEventsAnswer(this.#call('events', IOC.events, 'both', record));
+    const lines = Buffer.from(answer.data).toString('utf8').split('\n').slice(0, answer.count);
+    const events = lines.map((line) => this.#validated('events', EventDocument, line));
+    return { cursor: answer.cursor, lost: answer.lost, events };
   }
 
   /** The extents of the open file, a page of records at a time. */

@@ -4,6 +4,7 @@ import {
   CLONE,
   CLONE_TOKEN,
   DEDUPE,
+  EVENTS,
   EXTENTS,
   FALLOCATE,
   FSMAP,
@@ -519,5 +520,61 @@ export function decodeFallocateRequest(request: Uint8Array): FallocateRequest {
     mode: record.readUInt32LE(FALLOCATE.mode),
     offset: getU64(record, FALLOCATE.offset),
     length: getU64(record, FALLOCATE.length),
+  };
+}
+
+// EVENTS
+
+export interface EventsRequest {
+  cursor: number;
+  waitMs: number;
+}
+
+/** Events as they travel: JSON documents, each with a line feed behind it. */
+export interface EventsAnswer {
+  cursor: number;
+  lost: number;
+  count: number;
+  data: Uint8Array;
+}
+
+export const EVENTS_PAGE_BYTES = EVENTS.size - EVENTS.data;
+
+export function encodeEventsRequest(request: EventsRequest): Buffer {
+  const record = Buffer.alloc(EVENTS.size);
+  putU64(record, EVENTS.cursor, request.cursor);
+  record.writeUInt32LE(request.waitMs, EVENTS.waitMs);
+  return record;
+}
+
+export function decodeEventsRequest(request: Uint8Array): EventsRequest {
+  const record = view(request, EVENTS.size);
+  return { cursor: getU64(record, EVENTS.cursor), waitMs: record.readUInt32LE(EVENTS.waitMs) };
+}
+
+export function encodeEventsAnswer(into: Uint8Array, answer: EventsAnswer): Buffer {
+  const record = view(into, EVENTS.size);
+  if (answer.data.length > EVENTS_PAGE_BYTES) {
+    throw new RangeError(`a page holds ${EVENTS_PAGE_BYTES} bytes, not ${answer.data.length}`);
+  }
+  putU64(record, EVENTS.cursor, answer.cursor);
+  putU64(record, EVENTS.lost, answer.lost);
+  record.writeUInt32LE(answer.count, EVENTS.count);
+  record.writeUInt32LE(answer.data.length, EVENTS.bytes);
+  record.set(answer.data, EVENTS.data);
+  return record;
+}
+
+export function decodeEventsAnswer(answer: Uint8Array): EventsAnswer {
+  const record = view(answer, EVENTS.size);
+  const bytes = record.readUInt32LE(EVENTS.bytes);
+  if (bytes > EVENTS_PAGE_BYTES) {
+    throw new FsError('EPROTO', 'control', `an answer claims ${bytes} bytes, more than a page can hold`);
+  }
+  return {
+    cursor: getU64(record, EVENTS.cursor),
+    lost: getU64(record, EVENTS.lost),
+    count: record.readUInt32LE(EVENTS.count),
+    data: Buffer.from(record.subarray(EVENTS.data, EVENTS.data + bytes)),
   };
 }

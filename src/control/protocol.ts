@@ -160,6 +160,24 @@ export const MCE_KILL = {
   size: 8,
 } as const;
 
+/**
+ * Failure events after a cursor, as JSON documents, one a line. In: the cursor (0 at first) and how long to wait when
+ * there is none yet. Out: the cursor of the last one, how many were dropped before it, and the events.
+ */
+export const EVENTS = {
+  cursor: 0,
+  /** Out: events that came after the cursor and are not kept any more. */
+  lost: 8,
+  /** In, u32: milliseconds; 0 answers at once. At most EVENT_WAIT_MAX_MS. */
+  waitMs: 16,
+  /** Out, u32: number of events. */
+  count: 20,
+  /** Out, u32: bytes in data. */
+  bytes: 24,
+  data: 32,
+  size: IOCTL_PAGE_BYTES,
+} as const;
+
 /** The request numbers, as ioctl(2) takes them. */
 export const IOC = {
   cloneToken: ioc(IOC_READ, 1, CLONE_TOKEN.size),
@@ -173,4 +191,5 @@ export const IOC = {
   report: ioc(IOC_READ | IOC_WRITE, 9, REPORT.size),
   fallocate: ioc(IOC_WRITE, 10, FALLOCATE.size),
   mceKill: ioc(IOC_WRITE, 24, MCE_KILL.size),
+  events: ioc(IOC_READ | IOC_WRITE, 17, EVENTS.size),
 } as const;

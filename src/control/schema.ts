@@ -113,3 +113,50 @@ export type StatsDocument = z.infer<typeof StatsDocument>;
 /** One entry of `rmapfs badblocks --json`. `since`: seconds since 1970. */
 export const BadBlockDocument = z.object({ ...range, latent: z.boolean(), since: z.number().int() });
 export type BadBlockDocument = z.infer<typeof BadBlockDocument>;
+
+/** What every failure event carries. */
+const stamp = {
+  /** Position in the order of events of this mount, from 1 on: the cursor behind this event. */
+  seq: count,
+  /** Seconds since 1970, with a fraction. */
+  time: z.number(),
+  /** How many events of the same kind that continued each other were put together in this one. */
+  count,
+};
+
+/** How an error became known. */
+export const FoundBy = z.enum(['poison', 'access', 'scrub']);
+export type FoundBy = z.infer<typeof FoundBy>;
+
+/** A failure event: one line of `rmapfs events --follow --json`. */
+export const EventDocument = z.discriminatedUnion('type', [
+  /** Memory is known to have failed, and whoever had to be told has been. */
+  z.looseObject({
+    ...stamp,
+    type: z.literal('media-error'),
+    ...range,
+    by: FoundBy,
+    policy: z.string(),
+    owners: count,
+    victims: count,
+  }),
+  /** The bytes of a file that the failure took: one for each owner of the range. */
+  z.looseObject({
+    ...stamp,
+    type: z.literal('data-lost'),
+    ino: count,
+    paths: z.array(z.string()),
+    fileOffset: size,
+    ...range,
+  }),
+  z.looseObject({ ...stamp, type: z.literal('healed'), ...range, by: z.enum(['write', 'unpoison']) }),
+  z.looseObject({ ...stamp, type: z.literal('metadata-repaired'), ...range, tree: z.string() }),
+  z.looseObject({ ...stamp, type: z.literal('shutdown'), reason: z.string() }),
+  /** The mount began with blocks that were known to be bad. `length`: all of them, in bytes. */
+  z.looseObject({ ...stamp, type: z.literal('remount-with-bad-blocks'), ranges: count, length: size }),
+]);
+export type EventDocument = z.infer<typeof EventDocument>;
+
+/** `rmapfs events --json`. `lost`: events that were dropped before a reader came. */
+export const EventsDocument = z.object({ lost: count, events: z.array(EventDocument) });
+export type EventsDocument = z.infer<typeof EventsDocument>;

@@ -1,7 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Policy } from '../control/protocol.js';
+import type { EventBody } from '../failure/event-ring.js';
 import type { CachePolicy } from '../types.js';
-import type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob } from '../vfs/jobs.js';
+import type { EventsJob, FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob } from '../vfs/jobs.js';
 
 /**
  * What passes between the core (the worker that serves /dev/fuse and owns the engine) and the main thread
@@ -48,7 +49,7 @@ export interface CoreOptions {
   port: MessagePort;
 }
 
-export type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob };
+export type { EventsJob, FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob };
 
 export type FromCore =
   /** Region and engine are open (a bad region is 'ended' instead): main may mount now. */
@@ -65,6 +66,9 @@ export type FromCore =
   | { type: 'log'; level: 'error' | 'warn' | 'info'; text: string }
   | { type: 'goingdown'; job: GoingDownJob }
   | { type: 'mcekill'; job: MceKillJob }
+  | { type: 'event'; event: EventBody }
+  | { type: 'events'; job: EventsJob }
+  | { type: 'interrupt'; unique: bigint }
   /** The channel ended: unmounted (clean) or broken. The core has closed the engine. */
   | { type: 'ended'; clean: boolean; reason: string };
 

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Engine } from '../engine/api.js';
+import type { PublishEvent } from '../engine/events.js';
 import { openEngine } from '../engine/index.js';
+import type { EventBody } from '../failure/event-ring.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
 import { openRegion } from '../media/region.js';
 import { bindExchange, currentTid, installWakeHandler } from '../native.js';
@@ -14,6 +16,8 @@ import { describeError } from './log.js';
  * The core: the worker that owns the engine and answers the kernel. It never waits for the main thread but
  * once, for the mount, before it serves anybody. src/daemon/main.ts has the rules between the two.
  */
+
+const BAD_RANGES_AT_A_TIME = 512;
 
 const nanoseconds = (): number => Math.round(performance.now() * 1e6);
 
@@ -64,6 +68,9 @@ class Core {
           goingDown: (job) => post({ type: 'goingdown', job }),
           ran: (id, after, reply) => post({ type: 'ran', id, after, reply }),
           invalidate: (ranges) => post({ type: 'invalidate', ranges }),
+          publish: (event) => post({ type: 'event', event }),
+          events: (job) => post({ type: 'events', job }),
+          interrupt: (unique) => post({ type: 'interrupt', unique }),
           log,
         },
       },
@@ -135,6 +142,23 @@ class Core {
 const shutdownNotice = (region: string, reason: string): string =>
   `the last mount of ${region} was shut down: ${reason}; unmount it and run rmapfs fsck --repair ${region} to check it`;
 
+/** The event of a mount that begins with known bad blocks, or null. */
+function knownBadBlocks(engine: Engine): EventBody | null {
+  let ranges = 0;
+  let length = 0;
+  for (let from = 0; ; ) {
+    const found = engine.badBlocks(from, BAD_RANGES_AT_A_TIME);
+    for (const range of found) {
+      from = range.physical + range.length;
+      if (range.latent) continue;
+      ranges += 1;
+      length += range.length;
+    }
+    if (found.length < BAD_RANGES_AT_A_TIME) break;
+  }
+  return ranges === 0 ? null : { type: 'remount-with-bad-blocks', ranges, length };
+}
+
 /** Says that the region is open and waits for the mount. The descriptor of /dev/fuse, or null when it failed. */
 function waitForMount(options: CoreOptions, wasShutdown: string | null): number | null {
   const shared = new Int32Array(options.shared);
@@ -149,7 +173,11 @@ function waitForMount(options: CoreOptions, wasShutdown: string | null): number 
 function serve(options: CoreOptions): ChannelEnd {
   const media = openRegion(options.region, { readOnly: options.readOnly });
   try {
-    const engine = openEngine(media, { clock: systemClock });
+    const post = (message: FromCore): void => options.port.postMessage(message);
+    const publish: PublishEvent = (event) => post({ type: 'event', event });
+    const engine = openEngine(media, { clock: systemClock, publish });
+    const bad = knownBadBlocks(engine);
+    if (bad !== null) post({ type: 'event', event: bad });
     const fuseFd = waitForMount(options, engine.info.wasShutdown);
     const end: ChannelEnd =
       fuseFd === null

@@ -1,12 +1,15 @@
 import { closeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import createDebug from 'debug';
+import type { FailureEnv } from '../failure/chain.js';
 import type { Signaller } from '../failure/deliver.js';
+import { EventRing } from '../failure/event-ring.js';
 import { MceKillChoices } from '../failure/mce-kill.js';
 import { deviceId, type ProcessTable } from '../failure/procfs.js';
 import { COMMIT_INTERVAL_MS, MOUNT_READY_TIMEOUT_MS } from '../limits.js';
 import type { FromCore, ToCore } from './bridge.js';
 import type { Core, CoreEnd } from './core-thread.js';
+import { EventReaders } from './event-readers.js';
 import { Jobs } from './jobs.js';
 import { describeError, type Log } from './log.js';
 import type { Mounted } from './mount.js';
@@ -48,6 +51,11 @@ export class Daemon {
   readonly #core: Core;
   /** What the starter should tell the user, although all went well. */
   notice: string | undefined;
+  /** Replaced when there is a descriptor to write to; readers come through jobs only, and so after that. */
+  #replyEvents: Notifier['reply'] = () => {};
+  readonly #events = new EventReaders(new EventRing(() => Date.now() / 1000), (message) =>
+    this.#replyEvents(message),
+  );
   /** Null until it is mounted. */
   #mounted: Mounted | null = null;
   #stopping = false;
@@ -100,14 +108,17 @@ export class Daemon {
   #serve(fuseFd: number, dev: number): void {
     const { table, signaller, log, callerWord } = this.#parts;
     const notifier = new Notifier(fuseFd);
+    this.#replyEvents = (message) => notifier.reply(message);
     const nowMicros = (): number => Math.round(performance.now() * 1000);
     const device = deviceId(dev);
     const shutdown = (reason: string): Promise<void> => post({ type: 'shutdown', reason });
     const choices = new MceKillChoices(table);
-    const env = { device, table, signaller, invalidator: notifier, nowMicros, shutdown, choices };
+    const repaired: FailureEnv['repaired'] = (node) =>
+      this.#events.publish({ type: 'metadata-repaired', ...node });
+    const env = { device, table, signaller, invalidator: notifier, nowMicros, shutdown, choices, repaired };
     const post = (message: ToCore): Promise<void> => this.#core.link.post(message);
     const sync = (): Promise<void> => this.#parts.syncFilesystem(this.#dir);
-    this.#jobs.resolve(new Jobs({ env, notifier, post, log, callerWord, sync }));
+    this.#jobs.resolve(new Jobs({ env, notifier, post, events: this.#events, log, callerWord, sync }));
     const timer = setInterval(() => this.#commit(), COMMIT_INTERVAL_MS);
     void this.ended.then(() => clearInterval(timer));
     log('info', `${this.#options.region} on ${this.#dir}, device ${device.major}:${device.minor}`);
@@ -124,11 +135,13 @@ export class Daemon {
     if (this.#stopping || this.#mounted === null) return;
     this.#stopping = true;
     this.#parts.log('info', `unmounting ${this.#dir}: ${why}`);
+    this.#events.end();
     try {
       const how = await this.#parts.unmount(this.#dir, this.#mounted.device);
       if (how === 'busy') this.#parts.log('warn', `${this.#dir} is in use: it ends with its last user`);
     } catch (error) {
       this.#stopping = false;
+      this.#events.goOn();
       this.#parts.log('error', describeError(error));
     }
   }
@@ -166,6 +179,15 @@ export class Daemon {
         break;
       case 'invalidate':
         this.#withJobs((jobs) => jobs.invalidate(message.ranges));
+        break;
+      case 'event':
+        this.#events.publish(message.event);
+        break;
+      case 'events':
+        this.#withJobs(() => this.#events.read(message.job));
+        break;
+      case 'interrupt':
+        this.#withJobs(() => this.#events.interrupt(message.unique));
         break;
       case 'ended':
         // Belongs to the core thread, which gives it out as `ended`.

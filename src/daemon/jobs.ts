@@ -3,6 +3,7 @@ import { FsError } from '../errors.js';
 import { type FailureEnv, finishFailure } from '../failure/chain.js';
 import { GOINGDOWN_MODE } from '../vfs/jobs.js';
 import type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob, ToCore } from './bridge.js';
+import type { EventReaders } from './event-readers.js';
 import { describeError, type Log } from './log.js';
 import { errorReply, ioctlDone, type Notifier, poisonReply } from './notifier.js';
 
@@ -13,6 +14,7 @@ export interface JobParts {
   readonly notifier: Pick<Notifier, 'invalidate' | 'reply'>;
   /** Resolves when the core has handled the message. */
   readonly post: (message: ToCore) => Promise<void>;
+  readonly events: Pick<EventReaders, 'telling' | 'told' | 'failure'>;
   readonly log: Log;
   /** A u32 in the memory of a process that waits for an answer. */
   readonly callerWord: (pid: number, address: number) => number;
@@ -35,14 +37,16 @@ export class Jobs {
 
   /** Resolves when the failure is reported and its ioctl answered. */
   failure(job: FailureJob): Promise<void> {
-    this.#failures = this.#failures.then(() => this.#failure(job));
+    this.#parts.events.telling();
+    this.#failures = this.#failures.then(() => this.#failure(job)).finally(() => this.#parts.events.told());
     return this.#failures;
   }
 
   async #failure(job: FailureJob): Promise<void> {
-    const { env, notifier, post } = this.#parts;
+    const { env, notifier, post, events } = this.#parts;
     try {
       const report = await finishFailure(job, env);
+      events.failure(job, report.victims.length + report.victimsOmitted);
       // The core must have the report before the caller can ask for it.
       await post({ type: 'report', id: job.report, json: JSON.stringify(report) });
       notifier.reply(poisonReply(job, report.victims.length));

@@ -1,11 +1,17 @@
 import { writeSync } from 'node:fs';
 import createDebug from 'debug';
-import { encodePoisonAnswer, encodePoisonRequest } from '../control/codec.js';
+import {
+  type EventsAnswer,
+  encodeEventsAnswer,
+  encodeEventsRequest,
+  encodePoisonAnswer,
+  encodePoisonRequest,
+} from '../control/codec.js';
 import { type ErrnoName, errnoOf } from '../errors.js';
 import type { Invalidator } from '../failure/chain.js';
 import { fuse_ioctl_out, fuse_out_header } from '../fuse/abi.js';
 import { invalInode } from '../fuse/notify.js';
-import type { FailureJob, FileRange } from './bridge.js';
+import type { EventsJob, FailureJob, FileRange } from './bridge.js';
 
 const debug = createDebug('rmapfs:notify');
 
@@ -64,9 +70,20 @@ export function ioctlDone(unique: bigint): Buffer {
 export function poisonReply(job: FailureJob, victims: number): Buffer {
   const record = encodePoisonRequest({ offset: job.physical, length: job.length, flags: 0, policy: 0 });
   encodePoisonAnswer(record, { report: job.report, owners: job.owners.length, victims });
+  return ioctlReply(job.unique, record);
+}
+
+/** The reply to an EVENTS ioctl. */
+export function eventsReply(job: EventsJob, page: EventsAnswer): Buffer {
+  const record = encodeEventsAnswer(encodeEventsRequest(job), page);
+  return ioctlReply(job.unique, record);
+}
+
+/** An ioctl's reply with its record. */
+function ioctlReply(unique: bigint, record: Buffer): Buffer {
   const body = fuse_out_header.size + fuse_ioctl_out.size;
   const message = Buffer.alloc(body + record.length);
-  putHeader(message, job.unique, 0);
+  putHeader(message, unique, 0);
   record.copy(message, body);
   return message;
 }

@@ -1,5 +1,6 @@
 import { broken } from '../errors.js';
 import type { BadBlockIndex } from './context.js';
+import type { EngineEvent } from './events.js';
 import { BAD_LATENT } from './layout.js';
 import type { Tree } from './tree.js';
 
@@ -11,6 +12,8 @@ export interface BadRun {
   /** Seconds since 1970. */
   readonly since: number;
 }
+
+type HealedBy = Extract<EngineEvent, { type: 'healed' }>['by'];
 
 const WORD = 2 ** 32;
 
@@ -24,6 +27,8 @@ export class BadBlocks implements BadBlockIndex {
   /** Sorted by `from`. */
   #runs: BadRun[] = [];
   #count = 0;
+  /** Told of known bad blocks [from, to) that are good again. */
+  onHealed: (from: number, to: number, by: HealedBy) => void = () => {};
 
   /** Reads the tree. */
   constructor(tree: Tree) {
@@ -94,6 +99,13 @@ export class BadBlocks implements BadBlockIndex {
         return;
       }
     }
+  }
+
+  /** clear() because the blocks are good again. That of a latent one is no news: nobody knew of it. */
+  heal(from: number, to: number, by: HealedBy): void {
+    const known = this.first(from, to - from, false) >= 0;
+    this.clear(from, to);
+    if (known) this.onHealed(from, to, by);
   }
 
   /** Index of the first run that ends after `from`. */

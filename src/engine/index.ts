@@ -6,6 +6,7 @@ import type * as api from './api.js';
 import { BadBlocks } from './badblock.js';
 import type { LayoutHooks } from './context.js';
 import { DataOps } from './data.js';
+import type { PublishEvent } from './events.js';
 import { FailureOps } from './failure.js';
 import { NamespaceOps } from './namespace.js';
 import { formatStore, openStore, type Store, type StoreOptions } from './store.js';
@@ -18,6 +19,8 @@ export interface EngineOptions {
   clock: Clock;
   /** Who must be asked before blocks change; nobody when absent. */
   layouts?: LayoutHooks;
+  /** Who is told of engine events; nobody when absent. */
+  publish?: PublishEvent;
 }
 
 export interface MkfsOptions {
@@ -52,7 +55,7 @@ export function openEngine(media: Media, options: EngineOptions): RegionEngine {
     options.clock,
     options.layouts ?? NO_LAYOUTS,
   );
-  const engine = new RegionEngine(store, bad);
+  const engine = new RegionEngine(store, bad, options.publish);
   if (!media.readOnly) {
     store.trx.markInUse();
     engine.names.reclaimOrphans();
@@ -86,11 +89,15 @@ export class RegionEngine implements api.Engine {
   readonly data: DataOps;
   readonly store: Store;
   readonly #failure: FailureOps;
+  readonly #publish: PublishEvent;
   #sharedAt = -1;
   #shared = { shared: 0, saved: 0 };
 
-  constructor(store: Store, bad: BadBlocks) {
+  constructor(store: Store, bad: BadBlocks, publish: PublishEvent = () => {}) {
     this.store = store;
+    this.#publish = publish;
+    bad.onHealed = (from, to, by) =>
+      publish({ type: 'healed', physical: from * BLOCK_SIZE, length: (to - from) * BLOCK_SIZE, by });
     this.names = new NamespaceOps(store.context, { freeData: (ino) => this.data.freeData(ino) });
     this.data = new DataOps(store.context, this.names.inodes, bad, (block) => this.#failure.treeOf(block));
     this.#failure = new FailureOps(store, bad, this.data);
@@ -312,6 +319,7 @@ export class RegionEngine implements api.Engine {
     if (this.info.shutdown) return;
     this.info.shutdown = true;
     this.store.trx.stop(reason);
+    this.#publish({ type: 'shutdown', reason });
   }
 
   // ---- failure ------------------------------------------------------------------------------------------

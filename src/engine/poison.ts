@@ -51,7 +51,7 @@ export class PoisonOps {
       if (at < 0) break;
       const count = bad.lengthAt(at, Math.min(to - at, POISON_BLOCKS_PER_STEP));
       remap.step(POISON_RECORDS);
-      bad.clear(at, at + count);
+      bad.heal(at, at + count, 'unpoison');
       for (let i = 0; i < count; i++) {
         if (!remap.rmap.isOwned(at + i)) ctx.space.restore(asPhys(at + i));
       }

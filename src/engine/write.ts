@@ -144,7 +144,7 @@ export class Writer {
     this.#fill(request, at, bytes, physical, blocks);
     ctx.media.flush();
     if ((flags & EXT_UNWRITTEN) !== 0) remap.convert(request.ino, first, blocks, 0);
-    bad.clear(physical, physical + blocks);
+    bad.heal(physical, physical + blocks, 'write');
     this.#core.grown(request.ino, at + bytes);
     return bytes;
   }

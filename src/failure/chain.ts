@@ -118,13 +118,6 @@ export interface Invalidator {
   invalidate(range: FileRange): void;
 }
 
-/** What happened to the metadata, for whoever wants to publish it. Offsets and lengths are bytes. */
-export type MetadataEvent =
-  /** A tree node was made again at another place; the mount goes on. */
-  | { type: 'metadata-repaired'; tree: string; physical: number; length: number }
-  /** The filesystem is shut down; all owners of data in the range were told before. */
-  | { type: 'shutdown'; reason: string; physical: number; length: number };
-
 /**
  * The world that a failure meets. All of it is passed in: the chain runs in a unit test with made-up parts.
  */
@@ -140,8 +133,8 @@ export interface FailureEnv {
   readonly choices: MceKillChoices;
   /** Shuts the filesystem down. Resolves when it is. */
   readonly shutdown: (reason: string) => Promise<void>;
-  /** Called after the owners of data were told, in the order of the events. */
-  readonly observer?: (event: MetadataEvent) => void;
+  /** Called for each tree node that was made again at another place, after the owners of data were told. */
+  readonly repaired?: (node: MetadataDamage['repaired'][number]) => void;
 }
 
 /** Tells whom it concerns, then settles the metadata, even when the telling failed. */
@@ -209,9 +202,7 @@ function unmapPages(owners: readonly FileOwner[], job: FailureJob, invalidator: 
  * Metadata that could not be made again end the mount, now that every owner of data in the range was told. What could
  * be made again was so before the query, which goes through these very trees.
  */
-async function settleMetadata({ metadata, physical, length }: FailureJob, env: FailureEnv): Promise<void> {
-  for (const node of metadata.repaired) env.observer?.({ type: 'metadata-repaired', ...node });
-  if (metadata.lost === null) return;
-  await env.shutdown(metadata.lost);
-  env.observer?.({ type: 'shutdown', reason: metadata.lost, physical, length });
+async function settleMetadata({ metadata }: FailureJob, env: FailureEnv): Promise<void> {
+  for (const node of metadata.repaired) env.repaired?.(node);
+  if (metadata.lost !== null) await env.shutdown(metadata.lost);
 }

@@ -5,6 +5,7 @@ import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { fallocateIoctl } from './allocate.js';
 import type { Operation, VfsContext } from './context.js';
+import { events } from './events.js';
 import { poison, unpoison } from './failure-control.js';
 import { FS_IOC, getFlags, getXflags, setFlags, setXflags } from './file-flags.js';
 import { GOINGDOWN, goingDown } from './going-down.js';
@@ -50,6 +51,7 @@ const TABLE: ReadonlyMap<number, IoctlSpec> = new Map([
   own(IOC.report, false, report),
   own(IOC.fallocate, false, fallocateIoctl),
   own(IOC.mceKill, false, mceKill),
+  own(IOC.events, true, events),
   own(GOINGDOWN, true, goingDown),
   linux(FS_IOC.getFlags, 4, getFlags),
   linux(FS_IOC.setFlags, 4, setFlags),

@@ -1,5 +1,6 @@
 import type { Policy } from '../control/protocol.js';
 import type { MetadataDamage, Owner } from '../engine/api.js';
+import type { EngineEvent } from '../engine/events.js';
 import type { Ino } from '../types.js';
 
 /**
@@ -70,6 +71,13 @@ export interface MceKillJob {
   policy: number;
 }
 
+/** An EVENTS ioctl: main answers it when there are events after the cursor, or after `waitMs` milliseconds. */
+export interface EventsJob {
+  unique: bigint;
+  cursor: number;
+  waitMs: number;
+}
+
 /** The way out of the vfs. None of these waits. */
 export interface Outbox {
   failure(job: FailureJob): void;
@@ -80,5 +88,10 @@ export interface Outbox {
   ran(id: number, after: FileRange[], reply: Uint8Array): void;
   /** Pages or attributes to drop with nobody waiting. */
   invalidate(ranges: FileRange[]): void;
+  /** Puts something among the failure events. */
+  publish(event: EngineEvent): void;
+  events(job: EventsJob): void;
+  /** The caller of a request was interrupted; main may not have the request any more. */
+  interrupt(unique: bigint): void;
   log(level: 'error' | 'warn' | 'info', text: string): void;
 }

@@ -109,7 +109,7 @@ function makeDocument(c: VfsContext, call: IoctlCall, kind: number, a: number, b
       c.reports.put(id, JSON.stringify(ownersDocument(c, a, b)), true);
       return id;
     case REPORT_KIND.events:
-      throw new FsError('EOPNOTSUPP', 'report', 'failure events are not kept yet');
+      throw new FsError('EOPNOTSUPP', 'report', 'failure events are read by the EVENTS ioctl');
     default:
       throw new FsError('EINVAL', 'report', `there is no new document of kind ${kind}`);
   }

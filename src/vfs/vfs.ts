@@ -19,6 +19,7 @@ import { getattr, setattr, statfs, statx } from './attributes.js';
 import { emptyAttr, type Operation, type VfsContext } from './context.js';
 import { fsyncdir, opendir, readdir, readdirplus } from './directories.js';
 import { errnoFor } from './errno.js';
+import { interrupt } from './events.js';
 import {
   copyFileRange,
   copyFileRange64,
@@ -70,7 +71,7 @@ export interface VfsOptions {
   region: string;
 }
 
-/** INTERRUPT and NOTIFY_REPLY get no answer. Every operation is short and done when its interrupt is read. */
+/** NOTIFY_REPLY gets no answer. */
 const silent: Operation = (_c, _request, reply) => reply.leave();
 const nothing: Operation = (_c, _request, reply) => reply.empty();
 
@@ -111,7 +112,7 @@ const OPERATIONS: readonly (Operation | undefined)[] = (() => {
     RELEASEDIR: release,
     FSYNCDIR: fsyncdir,
     CREATE: create,
-    INTERRUPT: silent,
+    INTERRUPT: interrupt,
     DESTROY: nothing,
     IOCTL: ioctl,
     NOTIFY_REPLY: silent,

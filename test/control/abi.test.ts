@@ -28,6 +28,7 @@ const RECORDS: Record<string, Layout> = {
   rmapfs_report: protocol.REPORT,
   rmapfs_fallocate: protocol.FALLOCATE,
   rmapfs_mce_kill: protocol.MCE_KILL,
+  rmapfs_events: protocol.EVENTS,
 };
 
 const FLAGS: Record<string, Readonly<Record<string, number>>> = {

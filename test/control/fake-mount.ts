@@ -46,6 +46,8 @@ export class FakeMount {
   fsmap: codec.FsmapRecord[] = [];
   bad: codec.BadBlockRecord[] = [];
   poisoned: PoisonDocument | undefined;
+  /** Lines of JSON; the cursor counts them. */
+  events: string[] = [];
   dedupe: codec.DedupeAnswer = { bytesDeduped: 4096, status: 0 };
   pageRecords = 2;
   pageBytes = codec.REPORT_PAGE_BYTES;
@@ -109,6 +111,15 @@ export class FakeMount {
         note(codec.decodeUnpoisonRequest(record));
         codec.encodeUnpoisonAnswer(record, 4096);
         return;
+      case IOC.events: {
+        const asked = codec.decodeEventsRequest(record);
+        note(asked);
+        const left = this.events.slice(asked.cursor, asked.cursor + this.pageRecords);
+        const data = Buffer.from(left.map((line) => `${line}\n`).join(''));
+        const cursor = asked.cursor + left.length;
+        codec.encodeEventsAnswer(record, { cursor, lost: 0, count: left.length, data });
+        return;
+      }
       case IOC.report:
         this.#report(record, note);
         return;

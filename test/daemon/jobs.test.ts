@@ -18,6 +18,7 @@ function job(unique: bigint, report: number): FailureJob {
 
 function setUp() {
   const steps: string[] = [];
+  const events: string[] = [];
   const replies: Buffer[] = [];
   const logged: string[] = [];
   const handled: (() => void)[] = [];
@@ -50,6 +51,11 @@ function setUp() {
     env,
     notifier,
     post,
+    events: {
+      telling: () => events.push('telling'),
+      told: () => events.push('told'),
+      failure: (_job, victims) => events.push(`${steps.length} steps, ${victims} victims`),
+    },
     log: (level, text) => logged.push(`${level} ${text}`),
     callerWord: (pid, address) => {
       if (address === 0) throw new FsError('EFAULT', 'ioctl', `nothing there in ${pid}`);
@@ -62,6 +68,7 @@ function setUp() {
   return {
     jobs,
     steps,
+    events,
     replies,
     logged,
     env,
@@ -79,13 +86,14 @@ const header = (reply: Buffer) => [reply.readUInt32LE(0), reply.readInt32LE(4), 
 
 describe('failure', () => {
   it('answers the ioctl only after the core has the report', async () => {
-    const { jobs, steps, replies, handled } = setUp();
+    const { jobs, steps, events, replies, handled } = setUp();
     const done = jobs.failure(job(0x1_0000_0002n, 7));
     await settle();
     expect(steps).toEqual(['report 7']);
     handled[0]();
     await done;
     expect(steps).toEqual(['report 7', 'reply']);
+    expect(events).toEqual(['telling', '0 steps, 0 victims', 'told']);
     expect(header(replies[0])).toEqual([16 + 16 + POISON.size, 0, 0x1_0000_0002n]);
     const record = replies[0].subarray(32);
     expect(decodePoisonAnswer(record)).toEqual({ report: 7, owners: 1, victims: 0 });

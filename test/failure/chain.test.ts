@@ -85,7 +85,7 @@ function world() {
     shutdown: async (reason) => {
       steps.push(`shutdown: ${reason}`);
     },
-    observer: (event) => steps.push(`event ${event.type}`),
+    repaired: (node) => steps.push(`repaired ${node.tree}`),
   };
   return { env, steps, table, signaller };
 }
@@ -166,7 +166,7 @@ describe('finishFailure', () => {
     );
     expect(steps).toEqual([
       ...['invalidate 20 4096+4096', 'signal 100'],
-      ...['event metadata-repaired', 'shutdown: no inodes', 'event shutdown'],
+      ...['repaired rmap', 'shutdown: no inodes'],
     ]);
     expect(report).toMatchObject({ shutdown: true, metadata: lost });
   });
@@ -180,7 +180,7 @@ describe('finishFailure', () => {
     };
     const damage = { repaired: [], lost: 'no names' };
     await expect(finishFailure(job({ metadata: damage }), { ...env, invalidator })).rejects.toThrow('gone');
-    expect(steps).toEqual(['shutdown: no names', 'event shutdown']);
+    expect(steps).toEqual(['shutdown: no names']);
   });
 
   it('a range that was bad already is told to nobody', async () => {

@@ -1,10 +1,12 @@
 import type { Engine } from '../../src/engine/api.js';
+import type { EngineEvent } from '../../src/engine/events.js';
 import { fuse_in_header, fuse_ioctl_in, type Layout, OPCODE } from '../../src/fuse/abi.js';
 import { Reply } from '../../src/fuse/reply.js';
 import { Request } from '../../src/fuse/request.js';
 import { putI64 } from '../../src/fuse/words.js';
 import type { Clock, Time } from '../../src/types.js';
 import type {
+  EventsJob,
   FailureJob,
   FileRange,
   GoingDownJob,
@@ -61,6 +63,18 @@ class RecordingOutbox implements Outbox {
   }
   invalidate(ranges: FileRange[]): void {
     this.invalidated.push(...ranges);
+  }
+  readonly published: EngineEvent[] = [];
+  readonly eventJobs: EventsJob[] = [];
+  readonly interrupted: bigint[] = [];
+  publish(event: EngineEvent): void {
+    this.published.push(event);
+  }
+  events(job: EventsJob): void {
+    this.eventJobs.push(job);
+  }
+  interrupt(unique: bigint): void {
+    this.interrupted.push(unique);
   }
   log(level: string, text: string): void {
     this.logs.push(`${level}: ${text}`);

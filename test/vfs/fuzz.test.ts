@@ -43,7 +43,7 @@ function populated(engineOf: (clock: Clock) => Engine): FuseHarness {
 }
 
 const jobsOf = ({ outbox }: FuseHarness): number =>
-  outbox.failures.length + outbox.remaps.length + outbox.mceKills.length;
+  outbox.failures.length + outbox.remaps.length + outbox.mceKills.length + outbox.eventJobs.length;
 
 function expectOneAnswer(fuse: FuseHarness, message: Buffer): void {
   const opcode = message.readUInt32LE(fuse_in_header.at.opcode);

@@ -594,7 +594,11 @@ describe('errors', () => {
     for (const opcode of [OPCODE.ACCESS, OPCODE.FLUSH, OPCODE.SETLK, OPCODE.POLL, OPCODE.BMAP, 63, 4096]) {
       expect(fuse.call(opcode, 1, Buffer.alloc(64)).error).toBe(no('ENOSYS'));
     }
-    fuse.quiet(OPCODE.INTERRUPT, 1, Buffer.alloc(8));
+    fuse.quiet(OPCODE.INTERRUPT, 1, Buffer.alloc(4));
+    const interrupted = Buffer.alloc(8);
+    interrupted.writeBigUInt64LE(0x1_0000_0006n);
+    fuse.quiet(OPCODE.INTERRUPT, 1, interrupted);
+    expect(fuse.outbox.interrupted).toEqual([0x1_0000_0006n]);
     expect(fuse.call(OPCODE.STATFS, 1, Buffer.alloc(0)).error).toBe(0);
     expect(fuse.call(OPCODE.SYNCFS, 1, Buffer.alloc(8)).error).toBe(0);
     expect(fuse.call(OPCODE.DESTROY, 1, Buffer.alloc(0)).error).toBe(0);

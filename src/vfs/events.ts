@@ -1,0 +1,23 @@
+import { decodeEventsRequest } from '../control/codec.js';
+import { fuse_interrupt_in } from '../fuse/abi.js';
+import { EVENT_WAIT_MAX_MS } from '../limits.js';
+import type { Operation, VfsContext } from './context.js';
+import type { IoctlCall, IoctlResult } from './ioctl-call.js';
+
+/** The EVENTS ioctl: main has the events, and answers. */
+export function events(c: VfsContext, call: IoctlCall): IoctlResult {
+  const { cursor, waitMs } = decodeEventsRequest(call.input);
+  c.outbox.events({ unique: call.unique, cursor, waitMs: Math.min(waitMs, EVENT_WAIT_MAX_MS) });
+  return 'later';
+}
+
+/**
+ * INTERRUPT gets no answer. The core's own operations are short and done by now; a request that main holds back is to
+ * be answered with EINTR, because the kernel lets not even a killed caller go before its answer is there.
+ */
+export const interrupt: Operation = (c, request, reply) => {
+  reply.leave();
+  if (request.bodyBytes < fuse_interrupt_in.size) return;
+  const at = fuse_interrupt_in.at.unique;
+  c.outbox.interrupt((BigInt(request.u32(at + 4)) << 32n) | BigInt(request.u32(at)));
+};
