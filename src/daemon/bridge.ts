@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Policy } from '../control/protocol.js';
 import type { CachePolicy } from '../types.js';
+import type { AccessTimes } from '../vfs/access-times.js';
 import type { FailureJob, FileRange, GoingDownJob, RemapJob } from '../vfs/jobs.js';
 
 /**
@@ -44,6 +45,7 @@ export interface CoreOptions {
   ownerUid: number;
   defaultPolicy: Policy;
   cache: CachePolicy;
+  accessTimes: AccessTimes;
   shared: SharedArrayBuffer;
   port: MessagePort;
 }

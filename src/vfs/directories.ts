@@ -5,9 +5,9 @@ import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { FUSE_READDIR_MAX_BYTES } from '../limits.js';
 import { type Ino, ROOT_INO } from '../types.js';
+import { noteAccess } from './access-times.js';
 import type { Operation, VfsContext } from './context.js';
 import { isDirectory, O_NOATIME } from './mode.js';
-import { noteAccess } from './rules.js';
 
 /** Open directories. */
 

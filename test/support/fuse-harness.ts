@@ -4,6 +4,7 @@ import { Reply, type ReplySink } from '../../src/fuse/reply.js';
 import { Request } from '../../src/fuse/request.js';
 import { putI64 } from '../../src/fuse/words.js';
 import type { Clock, Time } from '../../src/types.js';
+import { accessTimesOf } from '../../src/vfs/access-times.js';
 import type { FailureJob, FileRange, GoingDownJob, Outbox, RemapJob } from '../../src/vfs/jobs.js';
 import { Vfs } from '../../src/vfs/vfs.js';
 
@@ -99,7 +100,7 @@ export class FuseHarness {
   readonly vfs: Vfs;
   #unique = 0n;
 
-  constructor(engine: Engine, clock: Clock, ownerUid = 1000) {
+  constructor(engine: Engine, clock: Clock, ownerUid = 1000, accessTimes = accessTimesOf([])) {
     let random = 0;
     this.vfs = new Vfs(
       {
@@ -113,6 +114,7 @@ export class FuseHarness {
         ownerUid,
         policy: 'early',
         cache: 'auto',
+        accessTimes,
         outbox: this.outbox,
         region: '/region',
       },
