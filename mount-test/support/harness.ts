@@ -11,7 +11,7 @@ import { Watchdog } from './watchdog.js';
 /** The built command line, as a user runs it. */
 export const CLI = resolve(import.meta.dirname, '../../dist/cli/main.js');
 
-/** Longest time that one test may use its mount. */
+/** Longest time that one test may use its mount unless it says otherwise. */
 const MOUNT_LIMIT_MS = 100_000;
 /** Longest time for a daemon to appear, or to end after its unmount. */
 const DAEMON_LIMIT_MS = 20_000;
@@ -29,6 +29,8 @@ export interface MountOptions {
   options?: string[];
   /** The test leaves the region damaged on purpose: it is not checked at the end. */
   damaged?: boolean;
+  /** Longest time that the test may use the mount, in milliseconds. Default: 100 s. */
+  limitMs?: number;
 }
 
 /** What a command of ours left; `json` is its standard output, parsed on demand. */
@@ -76,11 +78,12 @@ export class Mounted {
   /** The daemon's process id; 0 while not mounted. */
   daemonPid = 0;
   readonly #options: MountOptions;
-  readonly #watchdog = new Watchdog(MOUNT_LIMIT_MS);
+  readonly #watchdog: Watchdog;
   readonly #children: ChildProcess[] = [];
 
   constructor(options: MountOptions) {
     this.#options = options;
+    this.#watchdog = new Watchdog(options.limitMs ?? MOUNT_LIMIT_MS);
     this.base = mkdtempSync(join(options.on === 'disk' ? tmpdir() : '/dev/shm', 'rmapfs-test-'));
     this.region = join(this.base, 'region');
     this.dir = join(this.base, 'mnt');

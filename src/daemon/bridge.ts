@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Policy } from '../control/protocol.js';
 import type { EventBody } from '../failure/event-ring.js';
 import type { CachePolicy } from '../types.js';
+import type { AccessTimes } from '../vfs/access-times.js';
 import type { EventsJob, FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob } from '../vfs/jobs.js';
 
 /**
@@ -45,6 +46,7 @@ export interface CoreOptions {
   ownerUid: number;
   defaultPolicy: Policy;
   cache: CachePolicy;
+  accessTimes: AccessTimes;
   shared: SharedArrayBuffer;
   port: MessagePort;
 }

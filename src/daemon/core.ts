@@ -60,6 +60,7 @@ class Core {
         ownerUid: options.ownerUid,
         policy: options.defaultPolicy,
         cache: options.cache,
+        accessTimes: options.accessTimes,
         region: options.region,
         outbox: {
           failure: (job) => post({ type: 'failure', job }),

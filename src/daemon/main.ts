@@ -1,6 +1,7 @@
 import { Procfs } from '../failure/procfs.js';
 import { NativeSignaller } from '../failure/signaller.js';
 import { wakeThread } from '../native.js';
+import { accessTimesOf } from '../vfs/access-times.js';
 import type { FromCore } from './bridge.js';
 import { callerWord } from './caller-memory.js';
 import { type Core, startCoreThread } from './core-thread.js';
@@ -51,6 +52,7 @@ function startCore(options: DaemonOptions, handle: (message: FromCore) => void):
     ownerUid: process.getuid?.() ?? 0,
     defaultPolicy: options.policy,
     cache: options.cache,
+    accessTimes: accessTimesOf(options.extraOptions),
   };
   const core = startCoreThread(CORE_SCRIPT, coreOptions, wakeThread, handle);
   coreRuns = true;

@@ -4,6 +4,7 @@ import type { DirentWriter } from '../fuse/dirents.js';
 import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { asBytes, asIno, type CachePolicy, type Clock, type Time } from '../types.js';
+import type { AccessTimes } from './access-times.js';
 import type { HandleTable } from './handles.js';
 import type { InodeTable } from './inodes.js';
 import type { Outbox } from './jobs.js';
@@ -21,6 +22,7 @@ export interface VfsContext {
   readonly ownerUid: number;
   readonly policy: Policy;
   readonly cache: CachePolicy;
+  readonly accessTimes: AccessTimes;
   /** Path of the region, for the info document. */
   readonly region: string;
   readonly outbox: Outbox;

@@ -5,9 +5,9 @@ import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { FUSE_READDIR_MAX_BYTES } from '../limits.js';
 import { type Ino, ROOT_INO } from '../types.js';
+import { noteAccess } from './access-times.js';
 import type { Operation, VfsContext } from './context.js';
 import { isDirectory, O_NOATIME } from './mode.js';
-import { noteAccess } from './rules.js';
 
 /** Open directories. */
 
@@ -75,7 +75,7 @@ function list(c: VfsContext, request: Request, reply: Reply, plus: boolean): voi
   };
   if (addDots(c, dir, offset, plus)) c.engine.readdir(dir, Math.max(0, offset - FIRST_COOKIE), visit);
   reply.sendBody(dirents.used);
-  if ((handle.flags & O_NOATIME) === 0) noteAccess(c, dir);
+  if ((handle.flags & O_NOATIME) === 0) noteAccess(c, dir, c.accessTimes.directories);
 }
 
 export const readdir: Operation = (c, request, reply) => list(c, request, reply, false);

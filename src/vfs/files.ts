@@ -20,6 +20,7 @@ import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { FUSE_MAX_WRITE_BYTES } from '../limits.js';
 import { type Ino, MAX_FILE_SIZE } from '../types.js';
+import { noteAccess } from './access-times.js';
 import type { Operation, VfsContext } from './context.js';
 import type { Handle } from './handles.js';
 import type { Inode } from './inodes.js';
@@ -36,17 +37,19 @@ import {
   SEEK_HOLE,
 } from './mode.js';
 import { newInode } from './namespace.js';
-import { dropPrivileges, flagsOf, noteAccess, refuseFixed, refuseOpen } from './rules.js';
+import { dropPrivileges, flagsOf, refuseFixed, refuseOpen } from './rules.js';
 
 /** Open files and their contents. */
 
 /**
  * Cached pages stay across opens: what changes a file without the kernel's knowledge invalidates them. So they
- * do with direct I/O, where they are those of mappings: the kernel keeps both coherent (fuse_direct_io).
+ * do with direct I/O, where they are those of mappings: the kernel keeps both coherent (fuse_direct_io). With
+ * strictatime they go at an open, or its reads would not reach the daemon.
  */
 function openFlagsOf(c: VfsContext, inode: Inode): number {
   const direct = c.cache === 'none' || (c.cache === 'auto' && (flagsOf(c, inode) & INODE_FLAG_DAX) !== 0);
-  return direct ? FOPEN.KEEP_CACHE | FOPEN.DIRECT_IO : FOPEN.KEEP_CACHE;
+  if (direct) return FOPEN.KEEP_CACHE | FOPEN.DIRECT_IO;
+  return c.accessTimes.files === 'strictatime' ? 0 : FOPEN.KEEP_CACHE;
 }
 
 /** The size of a COPY_FILE_RANGE answer is a u32; whole blocks below that. */
@@ -154,7 +157,7 @@ export const read: Operation = (c, request, reply) => {
     c.engine.read(inode.ino, offset, length, direct, plan);
   }
   reply.data(plan.segments, plan.bytes);
-  if ((flags & O_NOATIME) === 0) noteAccess(c, inode.ino);
+  if ((flags & O_NOATIME) === 0) noteAccess(c, inode.ino, c.accessTimes.files);
 };
 
 /**

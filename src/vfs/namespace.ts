@@ -20,6 +20,7 @@ import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { SYMLINK_MAX_BYTES } from '../limits.js';
 import type { Ino } from '../types.js';
+import { noteAccess } from './access-times.js';
 import { ACL_ACCESS, ACL_DEFAULT, createMasq } from './acl.js';
 import type { Operation, VfsContext } from './context.js';
 import type { Inode } from './inodes.js';
@@ -37,7 +38,7 @@ import {
   S_IFREG,
   S_ISGID,
 } from './mode.js';
-import { flagsOf, noteAccess, refuseFixed, refuseRemoval } from './rules.js';
+import { flagsOf, refuseFixed, refuseRemoval } from './rules.js';
 
 /** Operations on names: lookup and what makes, moves and removes directory entries. */
 
@@ -186,7 +187,7 @@ export const readlink: Operation = (c, request, reply) => {
     throw new FsError('EINVAL', 'readlink', `inode ${inode.ino} is no symbolic link`);
   }
   reply.bytes(c.engine.readlink(inode.ino));
-  noteAccess(c, inode.ino);
+  noteAccess(c, inode.ino, c.accessTimes.files);
 };
 
 export const unlink: Operation = (c, request, reply) => {

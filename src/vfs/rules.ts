@@ -1,11 +1,10 @@
 import { INODE_FLAG_APPEND, INODE_FLAG_IMMUTABLE } from '../engine/layout.js';
 import { FsError } from '../errors.js';
-import type { Ino } from '../types.js';
 import type { VfsContext } from './context.js';
 import type { Inode } from './inodes.js';
 import { MODE_BITS, O_ACCMODE, O_APPEND, O_RDONLY, O_TRUNC, S_ISGID, S_ISUID, withoutSetId } from './mode.js';
 
-/** Rules that several operations share: immutable and append-only files, set-id bits, access times. */
+/** Rules that several operations share: immutable and append-only files and set-id bits. */
 
 const CAPABILITY_XATTR = Buffer.from('security.capability');
 
@@ -59,19 +58,3 @@ export function dropPrivileges(c: VfsContext, inode: Inode, setId: boolean): voi
 
 /** Whether `name` can hold privileges that a write must drop. */
 export const isCapability = (name: Uint8Array): boolean => CAPABILITY_XATTR.equals(name);
-
-/**
- * After a read: sets the access time as relatime does. Called when the request is answered already, so that a
- * full or read-only filesystem can still be read.
- */
-export function noteAccess(c: VfsContext, ino: Ino): void {
-  if (c.engine.info.readOnly || c.engine.info.shutdown) return;
-  if (!c.engine.atimeIsOld(ino, c.clock.seconds())) return;
-  c.clock.now(c.now);
-  try {
-    c.engine.touchAtime(ino, c.now);
-  } catch (error) {
-    // The reader has its data; that the time could not be kept (ENOSPC) is no failure of the read.
-    if (!(error instanceof FsError)) throw error;
-  }
-}

@@ -15,6 +15,7 @@ import type { Connection } from '../fuse/negotiate.js';
 import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { type CachePolicy, type Clock, type Ino, ROOT_INO } from '../types.js';
+import type { AccessTimes } from './access-times.js';
 import { getattr, setattr, statfs, statx } from './attributes.js';
 import { emptyAttr, type Operation, type VfsContext } from './context.js';
 import { fsyncdir, opendir, readdir, readdirplus } from './directories.js';
@@ -66,6 +67,7 @@ export interface VfsOptions {
   ownerUid: number;
   policy: Policy;
   cache: CachePolicy;
+  accessTimes: AccessTimes;
   outbox: Outbox;
   /** The region's path, for `info`. */
   region: string;
@@ -150,6 +152,7 @@ export class Vfs {
       ownerUid: options.ownerUid,
       policy: options.policy,
       cache: options.cache,
+      accessTimes: options.accessTimes,
       region: options.region,
       outbox,
       inodes,

@@ -182,6 +182,16 @@ describe('names', () => {
     expect(ns.paths(second, 1)).toEqual([`/${'\ufffd'.repeat(255)}`]);
   });
 
+  it('link: the last one of 2^31 - 1 is made, one more is EMLINK until one goes', () => {
+    const file = create(ROOT_INO, 'f');
+    poke(file, INODE.nlink, 2 ** 31 - 2);
+    const link = (name: string): string => codeOf(() => ns.link(file, ROOT_INO, bytes(name)));
+    expect([link('last'), attrOf(ns, file).nlink]).toEqual(['ok', 2 ** 31 - 1]);
+    expect([link('more'), attrOf(ns, file).nlink]).toEqual(['EMLINK', 2 ** 31 - 1]);
+    ns.unlink(ROOT_INO, bytes('last'));
+    expect([link('again'), attrOf(ns, file).nlink]).toEqual(['ok', 2 ** 31 - 1]);
+  });
+
   it('EMLINK at LINK_MAX, for files and for directories', () => {
     const file = create(ROOT_INO, 'f');
     const dir = create(ROOT_INO, 'd', DIRECTORY);

@@ -5,6 +5,7 @@ import { Reply } from '../../src/fuse/reply.js';
 import { Request } from '../../src/fuse/request.js';
 import { putI64 } from '../../src/fuse/words.js';
 import type { Clock, Time } from '../../src/types.js';
+import { accessTimesOf } from '../../src/vfs/access-times.js';
 import type {
   EventsJob,
   FailureJob,
@@ -114,7 +115,7 @@ export class FuseHarness {
   readonly #engine: Engine;
   #unique = 0n;
 
-  constructor(engine: Engine, clock: Clock, ownerUid = 1000) {
+  constructor(engine: Engine, clock: Clock, ownerUid = 1000, accessTimes = accessTimesOf([])) {
     this.#engine = engine;
     let random = 0;
     this.vfs = new Vfs(
@@ -129,6 +130,7 @@ export class FuseHarness {
         ownerUid,
         policy: 'early',
         cache: 'auto',
+        accessTimes,
         outbox: this.outbox,
         region: '/region',
       },
