@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { registerBadBlocks } from './badblocks.js';
 import { registerClone } from './clone.js';
+import { registerCompare } from './compare.js';
 import { registerDedupe } from './dedupe.js';
 import type { CliEnvironment } from './environment.js';
 import { CommandError } from './errors.js';
@@ -54,6 +55,7 @@ function buildProgram(env: CliEnvironment): Command {
   registerUnpoison(program, env);
   registerBadBlocks(program, env);
   registerStats(program, env);
+  registerCompare(program, env);
   for (const command of program.commands) configure(command, env);
   configure(program, env);
   return program;

@@ -125,7 +125,8 @@ export class Renamer {
     if (movesDir && !replacesDir) throw new FsError('ENOTDIR', 'rename', 'a directory over another file');
     if (!movesDir && replacesDir) throw new FsError('EISDIR', 'rename', 'another file over a directory');
     if (replacesDir && this.#tables.inodes.entries(dst.ino) > 0) {
-      throw new FsError('ENOTEMPTY', 'rename', `directory ${dst.ino} is not empty`);
+      // XFS says EEXIST, which rename(2) allows as well as ENOTEMPTY.
+      throw new FsError('EEXIST', 'rename', `directory ${dst.ino} is not empty`);
     }
   }
 }
