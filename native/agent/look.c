@@ -83,6 +83,10 @@ long long look_hash(int fd, const char *how, uint64_t *hash)
 	*hash = 0;
 	if (fstat(fd, &stat) != 0)
 		return -1;
+	if (!S_ISREG(stat.st_mode)) {
+		errno = EISDIR;
+		return -1;
+	}
 	if (stat.st_size > WHOLE_MAX)
 		result = hash_data(fd, stat.st_size, hash);
 	else if (strcmp(how, "map") == 0)

@@ -90,18 +90,24 @@ static long long do_dedupe(struct call *call)
 	return result;
 }
 
-/* One copy_file_range(2); [FLAGS] must be 0 */
+/* copy_file_range(2) until nothing is left, for either filesystem may answer with less; [FLAGS] must be 0 */
 static long long do_copy(struct call *call)
 {
 	loff_t from = number(call->word[2]), to = number(call->word[4]);
 	unsigned flags = call->word[6] != NULL ? (unsigned)number(call->word[6]) : 0;
+	long long left = number(call->word[5]), done = 0, result = -1;
 	struct pair pair;
-	long long result = -1;
 
 	if (open_pair(&pair, call->word[1], call->word[3]))
-		result = copy_file_range(pair.src, &from, pair.dst, &to, (size_t)number(call->word[5]), flags);
+		do {
+			result = copy_file_range(pair.src, &from, pair.dst, &to, (size_t)left, flags);
+			if (result > 0) {
+				done += result;
+				left -= result;
+			}
+		} while (result > 0 && left > 0);
 	close_pair(&pair, call->word[1], call->word[3]);
-	return result;
+	return done > 0 ? done : result;
 }
 
 const struct operation share_operations[] = {

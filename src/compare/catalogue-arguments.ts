@@ -268,6 +268,15 @@ export const ARGUMENT_CASES: Readonly<Record<string, readonly string[]>> = {
       'truncate a 10001',
     ],
     ...['truncate a 10000', 'allocate a 0 10001', 'allocate a 0 10000', 'keep a 0 20000', 'zero a 9000 5000'],
-    ...['append a 0 10 1', 'dwrite a 8192 4096 2', 'insert a 0 4096', 'unshare a 0 12000', 'look a'],
+    ...[
+      'append a 0 10 1',
+      'limit 8192',
+      'dwrite a 4096 8192 2',
+      'dwrite a 8192 4096 2',
+      'limit 10000',
+      'insert a 0 4096',
+      'unshare a 0 12000',
+      'look a',
+    ],
   ],
 };

@@ -130,14 +130,13 @@ export const KNOWN: readonly Known[] = [
   {
     id: 'largest-file',
     what: 'largest file: 16 TiB here (EFBIG beyond), 8 EiB on XFS',
-    is: ({ words, xfs, rmapfs, before }) =>
-      (words[0] === 'map' && withoutMaps(xfs) === withoutMaps(rmapfs) && before.some(hitLargest)) ||
-      words.map(numberOf).reduce((sum, n) => sum + (n > 0 ? n : 0), 0) > LARGEST,
+    is: ({ words, before }) =>
+      before.some(hitLargest) || words.map(numberOf).reduce((sum, n) => sum + (n > 0 ? n : 0), 0) > LARGEST,
   },
   {
     id: 'mapped-blocks',
     what: 'a store through a mapping may write (and give blocks to) neighbours that are in the same large folio',
-    is: (asked) => hasStores(asked) && sameButMaps(asked),
+    is: (asked) => hasStores(asked) && (sameButMaps(asked) || asked.words[0] === 'seek'),
   },
   {
     id: 'shares-more',
@@ -149,5 +148,34 @@ export const KNOWN: readonly Known[] = [
         asked,
         (xfs, rmapfs) => hasData(xfs) === hasData(rmapfs) && (!isShared(xfs) || isShared(rmapfs)),
       ),
+  },
+  {
+    id: 'copied-holes',
+    what: 'copy_file_range of odd ranges: holes stay holes and whole blocks are shared; XFS writes zeros and copies',
+    is: (asked) =>
+      usedBefore(asked, 'copy') &&
+      hasOddEnds(asked) &&
+      (asked.words[0] === 'seek' ||
+        (sameButMaps(asked) &&
+          everyBlock(
+            asked,
+            (xfs, rmapfs) => !hasData(rmapfs) || (hasData(xfs) && (!isShared(xfs) || isShared(rmapfs))),
+          ))),
+  },
+  {
+    id: 'unwritten-clone',
+    what: 'clone of unwritten blocks over unwritten ones: a hole here, XFS leaves the blocks that were there',
+    is: (asked) =>
+      usedBefore(asked, 'clone', 'cloneall', 'copy') &&
+      sameButMaps(asked) &&
+      everyBlock(asked, (xfs, rmapfs) => xfs === rmapfs || (xfs === 'u' && rmapfs === undefined)),
+  },
+  {
+    id: 'direct-alignment',
+    what: 'O_DIRECT of ranges that are no whole sectors: works here, EINVAL on XFS',
+    is: ({ words, xfs }) =>
+      ['dwrite', 'dread'].includes(words[0]) &&
+      xfs.startsWith('-1 EINVAL') &&
+      (numberOf(words[2]) % 512 !== 0 || numberOf(words[3]) % 512 !== 0),
   },
 ];

@@ -494,6 +494,7 @@ describe('immutable and append-only files', () => {
     expect(unlink('a').error).toBe(no('EPERM'));
     expect(setattr(ino, FATTR.MODE, { mode: 0o600 }).error).toBe(no('EPERM'));
     expect(setattr(ino, FATTR.SIZE, { size: 0 }).error).toBe(no('EPERM'));
+    expect(setattr(ino, FATTR.SIZE | FATTR.FH, { size: 1 }).error).toBe(0);
     expect(setattr(ino, FATTR.ATIME | FATTR.ATIME_NOW).error).toBe(no('EPERM'));
     const link = cat(fill(fuse_link_in, { oldnodeid: ino }), cstring('l'));
     expect(fuse.call(OPCODE.LINK, 1, link).error).toBe(no('EPERM'));
