@@ -42,6 +42,25 @@
       ],
       "cflags": ["-Wall", "-Wextra", "-Wpedantic"],
       "cflags_c": ["-std=c11"]
+    },
+    {
+      "target_name": "rmapfs-agent",
+      "type": "executable",
+      "sources": [
+        "native/agent/data.c",
+        "native/agent/handles.c",
+        "native/agent/look.c",
+        "native/agent/main.c",
+        "native/agent/names.c",
+        "native/agent/pattern.c",
+        "native/agent/rounds.c",
+        "native/agent/share.c",
+        "native/agent/state.c",
+        "native/agent/views.c",
+        "native/agent/xattrs.c"
+      ],
+      "cflags": ["-Wall", "-Wextra", "-Wpedantic"],
+      "cflags_c": ["-std=c11"]
     }
   ]
 }

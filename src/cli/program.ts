@@ -38,6 +38,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   events: async () => (await import('./events.js')).registerEvents,
   map: async () => (await import('./map.js')).registerMap,
   scenario: async () => (await import('./scenario.js')).registerScenario,
+  compare: async () => (await import('./compare.js')).registerCompare,
   stats: async () => (await import('./stats.js')).registerStats,
 };
 

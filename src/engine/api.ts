@@ -64,6 +64,12 @@ export interface NewXattr {
   value: Uint8Array;
 }
 
+/** Whom an inode belongs to. */
+export interface OwnerIds {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface NewInode {
   /** File type and permissions. */
   mode: number;
@@ -103,8 +109,18 @@ export interface Namespace {
   /** Not for directories (EISDIR). The inode stays as an orphan until inactivate(). Returns its number. */
   unlink(dir: Ino, name: Uint8Array): Ino;
   rmdir(dir: Ino, name: Uint8Array): Ino;
-  /** flags: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. Returns the replaced inode or 0. */
-  rename(dir: Ino, name: Uint8Array, newDir: Ino, newName: Uint8Array, flags: number): Ino | 0;
+  /**
+   * flags: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. Returns the replaced inode or 0.
+   * `whiteout`: whom a whiteout belongs to, root unless said otherwise.
+   */
+  rename(
+    dir: Ino,
+    name: Uint8Array,
+    newDir: Ino,
+    newName: Uint8Array,
+    flags: number,
+    whiteout?: OwnerIds,
+  ): Ino | 0;
   /** Entries after `cookie` (0 = from the start) in cookie order; cookies are stable and survive a remount. */
   readdir(dir: Ino, cookie: number, visit: DirVisitor): void;
   readlink(ino: Ino): Uint8Array;

@@ -33,7 +33,8 @@ export class SpaceOps {
 
   /**
    * Sets the size. Down: the blocks beyond go, from the end backwards; EIO with nothing changed where the new
-   * end falls into a bad block. Up: what is added reads as zeros. Sets mtime and ctime in any case.
+   * end falls into a bad block. Up: what is added reads as zeros. The times of a file
+   * whose size stays do not move (xfs_setattr_size()); blocks past the end go all the same.
    */
   truncate(ino: number, size: number): void {
     const { inodes, remap } = this.#core;
@@ -50,7 +51,7 @@ export class SpaceOps {
     }
     remap.step(INODE_RECORDS);
     inodes.setSize(ino, size);
-    inodes.touch(ino, TOUCH_MTIME | TOUCH_CTIME);
+    if (size !== old) inodes.touch(ino, TOUCH_MTIME | TOUCH_CTIME);
   }
 
   /** Takes all blocks off a file that is about to go. Its size becomes 0; the times stay. */

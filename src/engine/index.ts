@@ -181,9 +181,16 @@ export class RegionEngine implements api.Engine {
     return this.names.rmdir(dir, name);
   }
 
-  rename(dir: Ino, name: Uint8Array, newDir: Ino, newName: Uint8Array, flags: number): Ino | 0 {
+  rename(
+    dir: Ino,
+    name: Uint8Array,
+    newDir: Ino,
+    newName: Uint8Array,
+    flags: number,
+    whiteout?: api.OwnerIds,
+  ): Ino | 0 {
     this.#alive('rename');
-    return this.names.rename(dir, name, newDir, newName, flags);
+    return this.names.rename(dir, name, newDir, newName, flags, whiteout);
   }
 
   readdir(dir: Ino, cookie: number, visit: api.DirVisitor): void {

@@ -1,7 +1,7 @@
 import { assert, broken, FsError } from '../errors.js';
 import { NAME_MAX_BYTES, SYMLINK_MAX_BYTES } from '../limits.js';
 import { asIno, type Ino, ROOT_INO, type Time } from '../types.js';
-import type { AttrChange, DirVisitor, InodeAttr, Namespace, NewInode } from './api.js';
+import type { AttrChange, DirVisitor, InodeAttr, Namespace, NewInode, OwnerIds } from './api.js';
 import type { EngineContext } from './context.js';
 import { checkName, newDirSlot } from './dir.js';
 import { type NameHash, nameHash } from './hash.js';
@@ -181,8 +181,15 @@ export class NamespaceOps implements Namespace {
     return this.#removeEntry(dir, true);
   }
 
-  rename(dir: Ino, name: Uint8Array, newDir: Ino, newName: Uint8Array, flags: number): Ino | 0 {
-    return this.#renamer.rename({ dir, name }, { dir: newDir, name: newName }, flags);
+  rename(
+    dir: Ino,
+    name: Uint8Array,
+    newDir: Ino,
+    newName: Uint8Array,
+    flags: number,
+    whiteout?: OwnerIds,
+  ): Ino | 0 {
+    return this.#renamer.rename({ dir, name }, { dir: newDir, name: newName }, flags, whiteout);
   }
 
   readdir(dir: Ino, cookie: number, visit: DirVisitor): void {

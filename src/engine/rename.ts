@@ -1,5 +1,6 @@
 import { FsError } from '../errors.js';
 import { asIno, type Ino } from '../types.js';
+import type { OwnerIds } from './api.js';
 import { checkName, newDirSlot } from './dir.js';
 import { TOUCH_CTIME } from './inode.js';
 import { DT_CHR, DT_DIR, S_IFCHR } from './mode.js';
@@ -14,6 +15,8 @@ export const RENAME_WHITEOUT = 4;
 const MOVE_RECORDS = 14;
 /** Two replaced entries, four parents, both directories, both inodes. */
 const EXCHANGE_RECORDS = 12;
+
+const ROOT_IDS: OwnerIds = { uid: 0, gid: 0 };
 
 /** Where a rename takes place. */
 interface Place {
@@ -35,7 +38,7 @@ export class Renamer {
   }
 
   /** Returns the inode that lost the new name, or 0. */
-  rename(from: Place, to: Place, flags: number): Ino | 0 {
+  rename(from: Place, to: Place, flags: number, whiteout = ROOT_IDS): Ino | 0 {
     checkFlags(flags);
     checkName(from.name, 'rename');
     checkName(to.name, 'rename');
@@ -55,10 +58,10 @@ export class Renamer {
     if (exchange) this.#checkNotBelow(this.#dst.ino, this.#dst.type, to.dir, from.dir);
     if (this.#src.ino === this.#dst.ino) return 0;
     if (exchange) return this.#exchange(from, to);
-    return this.#move(from, to, (flags & RENAME_WHITEOUT) !== 0);
+    return this.#move(from, to, (flags & RENAME_WHITEOUT) !== 0 ? whiteout : undefined);
   }
 
-  #move(from: Place, to: Place, whiteout: boolean): Ino | 0 {
+  #move(from: Place, to: Place, whiteout: OwnerIds | undefined): Ino | 0 {
     const tables = this.#tables;
     const src = this.#src;
     const dst = this.#dst;
@@ -68,7 +71,7 @@ export class Renamer {
     if (replaced === 0) tables.checkRoom(to.dir, dst, 'rename');
     else this.#checkReplaceable();
     if (movesDir > replacesDir && from.dir !== to.dir) tables.checkLinks(to.dir, 'rename');
-    const whiteoutIno = whiteout ? tables.inodes.pickIno() : asIno(0);
+    const whiteoutIno = whiteout !== undefined ? tables.inodes.pickIno() : asIno(0);
     tables.reserve(MOVE_RECORDS, false);
     if (replaced !== 0) {
       tables.removeName(to.dir, dst);
@@ -76,16 +79,16 @@ export class Renamer {
     }
     tables.addName(to.dir, dst, to.name, src.ino, src.type);
     tables.removeName(from.dir, src);
-    if (whiteout) this.#addWhiteout(from, whiteoutIno);
+    if (whiteout !== undefined) this.#addWhiteout(from, whiteoutIno, whiteout);
     tables.inodes.entriesChanged(to.dir, 1, replaced === 0 ? 0 : 1, movesDir - replacesDir);
-    tables.inodes.entriesChanged(from.dir, whiteout ? 1 : 0, 1, -movesDir);
+    tables.inodes.entriesChanged(from.dir, whiteout !== undefined ? 1 : 0, 1, -movesDir);
     tables.inodes.touch(src.ino, TOUCH_CTIME);
     return asIno(replaced);
   }
 
   /** A character device 0:0 under the old name: what overlayfs takes for "deleted here". */
-  #addWhiteout(from: Place, ino: Ino): void {
-    this.#tables.inodes.add(ino, { mode: S_IFCHR, nlink: 1, uid: 0, gid: 0, rdev: 0, size: 0 });
+  #addWhiteout(from: Place, ino: Ino, { uid, gid }: OwnerIds): void {
+    this.#tables.inodes.add(ino, { mode: S_IFCHR, nlink: 1, uid, gid, rdev: 0, size: 0 });
     this.#tables.addName(from.dir, this.#src, from.name, ino, DT_CHR);
   }
 
@@ -125,7 +128,8 @@ export class Renamer {
     if (movesDir && !replacesDir) throw new FsError('ENOTDIR', 'rename', 'a directory over another file');
     if (!movesDir && replacesDir) throw new FsError('EISDIR', 'rename', 'another file over a directory');
     if (replacesDir && this.#tables.inodes.entries(dst.ino) > 0) {
-      throw new FsError('ENOTEMPTY', 'rename', `directory ${dst.ino} is not empty`);
+      // XFS says EEXIST, which rename(2) allows as well as ENOTEMPTY.
+      throw new FsError('EEXIST', 'rename', `directory ${dst.ino} is not empty`);
     }
   }
 }

@@ -55,7 +55,8 @@ export const statfs: Operation = (c, _request, reply) => {
 
 /**
  * may_setattr() of fs/attr.c: a fixed file keeps mode, owner and times; "now" as a time is allowed for an
- * append-only one. Its size is as fixed.
+ * append-only one. Its size is as fixed, but ftruncate(2) of a descriptor that was open before works on an immutable
+ * file, as on XFS.
  */
 function refuseChange(c: VfsContext, inode: Inode, valid: number): void {
   const flags = flagsOf(c, inode);
@@ -63,6 +64,7 @@ function refuseChange(c: VfsContext, inode: Inode, valid: number): void {
   const explicit =
     ((valid & FATTR.ATIME) !== 0 && (valid & FATTR.ATIME_NOW) === 0) ||
     ((valid & FATTR.MTIME) !== 0 && (valid & FATTR.MTIME_NOW) === 0);
+  if ((valid & FATTR.SIZE) !== 0 && (valid & FATTR.FH) !== 0 && (flags & INODE_FLAG_APPEND) === 0) return;
   const strict = explicit || (valid & (FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE)) !== 0;
   refuseFixed(c, inode, 'setattr', strict);
 }

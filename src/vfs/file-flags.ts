@@ -37,6 +37,7 @@ const XFLAGS: readonly (readonly [xflag: number, flag: number])[] = [
 ];
 const KNOWN_FLAGS = XFLAGS.reduce((all, [, flag]) => all | flag, 0);
 const KNOWN_XFLAGS = XFLAGS.reduce((all, [xflag]) => all | xflag, 0);
+const NOTHING = new Uint8Array(0);
 const FIXED_FLAGS = INODE_FLAG_IMMUTABLE | INODE_FLAG_APPEND;
 
 export function getFlags(c: VfsContext, call: IoctlCall): IoctlResult {
@@ -79,11 +80,18 @@ function change(c: VfsContext, call: IoctlCall, inode: Inode, flags: number): Io
   if (((before ^ flags) & FIXED_FLAGS) !== 0 && call.uid !== 0) {
     throw new FsError('EPERM', 'setflags', 'immutable and append-only are for root to change');
   }
-  if (before !== flags) {
-    c.engine.setattr(inode.ino, { flags });
-    inode.flags = flags;
-    // The kernel does not know that ctime has changed.
-    c.outbox.invalidate([{ ino: inode.ino, offset: -1, length: 0 }]);
-  }
-  return 'done';
+  // ctime moves even when the flags stay (xfs_ioctl_setattr()), and the kernel does not know it: its copy of the
+  // attributes goes before the caller is answered.
+  c.remaps.start({
+    unique: call.unique,
+    source: inode,
+    destination: inode,
+    ranges: [{ ino: inode.ino, offset: -1, length: 0 }],
+    run() {
+      c.engine.setattr(inode.ino, { flags });
+      inode.flags = flags;
+      return NOTHING;
+    },
+  });
+  return 'later';
 }

@@ -7,6 +7,7 @@ export const {
   S_IFREG,
   S_IFDIR,
   S_IFLNK,
+  S_IFCHR,
   S_IXGRP,
   O_RDONLY,
   O_WRONLY,

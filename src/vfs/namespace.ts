@@ -32,6 +32,7 @@ import {
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
   RENAME_WHITEOUT,
+  S_IFCHR,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
@@ -235,7 +236,8 @@ function move(c: VfsContext, request: Request, reply: Reply, recordBytes: number
   } else {
     refuseRemoval(c, newDir, newName, 'rename');
   }
-  const replaced = c.engine.rename(dir.ino, name, newDir.ino, newName, flags);
+  const whiteout = (flags & RENAME_WHITEOUT) !== 0 ? newInode(c, request, dir, S_IFCHR, 0) : undefined;
+  const replaced = c.engine.rename(dir.ino, name, newDir.ino, newName, flags, whiteout);
   reply.empty();
   if (replaced !== 0) c.inodes.unlinked(replaced);
 }

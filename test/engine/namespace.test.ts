@@ -393,7 +393,9 @@ describe('rename', () => {
     create(ROOT_INO, 'f');
     ns.rename(ROOT_INO, bytes('f'), ROOT_INO, bytes('g'), RENAME_WHITEOUT);
     const whiteout = ns.lookup(ROOT_INO, bytes('f'));
-    expect(attrOf(ns, asIno(whiteout))).toMatchObject({ mode: S_IFCHR, rdev: 0, nlink: 1 });
+    expect(attrOf(ns, asIno(whiteout))).toMatchObject({ mode: S_IFCHR, rdev: 0, nlink: 1, uid: 0 });
+    ns.rename(ROOT_INO, bytes('g'), ROOT_INO, bytes('h'), RENAME_WHITEOUT, { uid: 5, gid: 6 });
+    expect(attrOf(ns, asIno(ns.lookup(ROOT_INO, bytes('g'))))).toMatchObject({ uid: 5, gid: 6 });
     expect(ns.paths(asIno(whiteout), 5)).toEqual(['/f']);
     expect(checkNamespace(ctx)).toEqual([]);
   });

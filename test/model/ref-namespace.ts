@@ -191,6 +191,6 @@ export class RefNamespace {
   #checkReplace(src: RefNode, dst: RefNode): void {
     if (isDirectory(src.mode) && !isDirectory(dst.mode)) throw new RefError('ENOTDIR');
     if (!isDirectory(src.mode) && isDirectory(dst.mode)) throw new RefError('EISDIR');
-    if (dst.entries.size > 0) throw new RefError('ENOTEMPTY');
+    if (dst.entries.size > 0) throw new RefError('EEXIST');
   }
 }

@@ -15,7 +15,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   check: ['engine', 'media'],
   control: ['engine'],
   daemon: ['fuse', 'vfs', 'engine', 'media', 'failure', 'dax', 'control', 'check'],
-  cli: ['control', 'daemon', 'engine', 'media', 'check'],
+  cli: ['control', 'daemon', 'engine', 'media', 'check', 'compare'],
+  compare: [],
   demo: ['control', 'cli'],
 };
 

@@ -1,0 +1,181 @@
+/** What is meant to differ. Each has its row in docs/SEMANTICS.md. */
+
+/** One answer of native/agent: "RET ERRNO FIELD... [NAME MODE NLINK UID GID SIZE TIMES]...". */
+export interface Asked {
+  words: readonly string[];
+  xfs: string;
+  rmapfs: string;
+  /** Lines that were run before, the latest last. */
+  before: readonly { line: string; known?: string }[];
+}
+
+interface Known {
+  id: string;
+  what: string;
+  /** Whether the difference of the two answers is this one and nothing else. */
+  is(asked: Asked): boolean;
+}
+
+const BLOCK = 4096;
+const LARGEST = 16 * 1024 ** 4;
+const SUFFIX: Readonly<Record<string, number>> = { K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
+
+/** The number that a word stands for, NaN for a name. */
+function numberOf(word: string): number {
+  const match = /^(-?\d+)([KMGT]?)$/.exec(word);
+  return match === null ? Number.NaN : Number(match[1]) * (SUFFIX[match[2]] ?? 1);
+}
+
+const withoutTimes = (answer: string): string => answer.replaceAll(/ (new|mc|m|c|-)\]/g, ']');
+const errnoOf = (answer: string): string => answer.split(' ')[1];
+
+const usedBefore = (asked: Asked, ...operations: string[]): boolean =>
+  asked.before.some(({ line }) => operations.includes(line.split(' ')[0]));
+
+/** A store through a mapping was made before: by the agent, or by another process. */
+const hasStores = (asked: Asked): boolean => usedBefore(asked, 'mstore', 'poke');
+
+/** Ends of files that were, or may have been, within a block. */
+const ENDS: Readonly<Record<string, (words: readonly string[]) => number[]>> = {
+  truncate: (w) => [numberOf(w[2])],
+  write: (w) => [numberOf(w[2]) + numberOf(w[3])],
+  append: (w) => [numberOf(w[3])],
+  dwrite: (w) => [numberOf(w[2]) + numberOf(w[3])],
+  swrite: (w) => [numberOf(w[2]) + numberOf(w[3])],
+  mstore: () => [],
+  allocate: (w) => [numberOf(w[2]) + numberOf(w[3])],
+  zero: (w) => [numberOf(w[2]) + numberOf(w[3])],
+  unshare: (w) => [numberOf(w[2]) + numberOf(w[3])],
+  tmpfile: (w) => [numberOf(w[3])],
+  copy: (w) => [numberOf(w[2]), numberOf(w[4]), numberOf(w[5])],
+  clone: (w) => [numberOf(w[2]), numberOf(w[4]), numberOf(w[5])],
+};
+
+const hasOddEnds = (asked: Asked): boolean =>
+  asked.before.some(({ line }) => {
+    const words = line.split(' ');
+    return ENDS[words[0]]?.(words).some((end) => end % BLOCK !== 0) ?? false;
+  });
+
+/** The blocks of a map answer: block number -> "", "u", "s". */
+function blocksOf(answer: string): Map<number, string> {
+  const blocks = new Map<number, string>();
+  const text = / extents:((?: \d+-\d+u?s?)*)/.exec(answer)?.[1] ?? '';
+  for (const [, start, end, flags] of text.matchAll(/ (\d+)-(\d+)(u?s?)/g))
+    for (let at = Number(start); at < Number(end); at += BLOCK) blocks.set(at, flags);
+  return blocks;
+}
+
+const isShared = (flags: string | undefined): boolean => flags === 's';
+const hasData = (flags: string | undefined): boolean => flags === '' || flags === 's';
+
+/** Whether `relation` holds for every block of either file. */
+function everyBlock(
+  asked: Asked,
+  relation: (xfs: string | undefined, rmapfs: string | undefined) => boolean,
+): boolean {
+  const [xfs, rmapfs] = [blocksOf(asked.xfs), blocksOf(asked.rmapfs)];
+  return [...new Set([...xfs.keys(), ...rmapfs.keys()])].every((at) => relation(xfs.get(at), rmapfs.get(at)));
+}
+
+const FALLOCATES = new Set([
+  'allocate',
+  'keep',
+  'zero',
+  'zerokeep',
+  'punch',
+  'collapse',
+  'insert',
+  'unshare',
+  'fallocate',
+]);
+
+/** A file is shorter here than on XFS from then on. */
+const hitLargest = (step: { known?: string }): boolean => step.known === 'largest-file';
+
+const withoutMaps = (answer: string): string => answer.replace(/ data=.*? blocks=\w+/, '');
+const sameButMaps = (asked: Asked): boolean =>
+  asked.words[0] === 'map' &&
+  withoutMaps(asked.xfs) === withoutMaps(asked.rmapfs) &&
+  errnoOf(asked.xfs) === '0';
+
+export const KNOWN: readonly Known[] = [
+  {
+    id: 'st_blocks',
+    what: "st_blocks: XFS counts its extent tree's blocks and those it set aside for copy-on-write",
+    is: (asked) => asked.xfs.replace(' blocks=more', ' blocks=all') === asked.rmapfs,
+  },
+  {
+    id: 'refused-fallocate',
+    what: 'fallocate that is refused: nothing changes here, XFS sets mtime and ctime before it looks at the arguments',
+    is: ({ words, xfs, rmapfs }) =>
+      FALLOCATES.has(words[0]) &&
+      xfs.startsWith('-1') &&
+      withoutTimes(xfs) === withoutTimes(rmapfs) &&
+      rmapfs.endsWith(' -]'),
+  },
+  {
+    id: 'exchange',
+    what: 'exchange of two names: ctime of both inodes here, on XFS only where the parent of a directory changes',
+    is: ({ words, xfs, rmapfs }) =>
+      words[0] === 'rename' && (words[3] ?? '').includes('x') && withoutTimes(xfs) === withoutTimes(rmapfs),
+  },
+  {
+    id: 'mapped-times',
+    what: 'times of stores through a mapping: at write-back here, at the first store to a page on XFS',
+    is: (asked) =>
+      (hasStores(asked) || asked.words[0] === 'mstore') &&
+      withoutTimes(asked.xfs) === withoutTimes(asked.rmapfs),
+  },
+  {
+    id: 'largest-file',
+    what: 'largest file: 16 TiB here (EFBIG beyond), 8 EiB on XFS',
+    is: ({ words, before }) =>
+      before.some(hitLargest) || words.map(numberOf).reduce((sum, n) => sum + (n > 0 ? n : 0), 0) > LARGEST,
+  },
+  {
+    id: 'mapped-blocks',
+    what: 'a store through a mapping may write (and give blocks to) neighbours that are in the same large folio',
+    is: (asked) => hasStores(asked) && (sameButMaps(asked) || asked.words[0] === 'seek'),
+  },
+  {
+    id: 'shares-more',
+    what: 'the last block of a file stays shared when it is cut or grows; copy_file_range shares all whole blocks',
+    is: (asked) =>
+      sameButMaps(asked) &&
+      hasOddEnds(asked) &&
+      everyBlock(
+        asked,
+        (xfs, rmapfs) => hasData(xfs) === hasData(rmapfs) && (!isShared(xfs) || isShared(rmapfs)),
+      ),
+  },
+  {
+    id: 'copied-holes',
+    what: 'copy_file_range of odd ranges: holes stay holes and whole blocks are shared; XFS writes zeros and copies',
+    is: (asked) =>
+      usedBefore(asked, 'copy') &&
+      hasOddEnds(asked) &&
+      (asked.words[0] === 'seek' ||
+        (sameButMaps(asked) &&
+          everyBlock(
+            asked,
+            (xfs, rmapfs) => !hasData(rmapfs) || (hasData(xfs) && (!isShared(xfs) || isShared(rmapfs))),
+          ))),
+  },
+  {
+    id: 'unwritten-clone',
+    what: 'clone of unwritten blocks over unwritten ones: a hole here, XFS leaves the blocks that were there',
+    is: (asked) =>
+      usedBefore(asked, 'clone', 'cloneall', 'copy') &&
+      sameButMaps(asked) &&
+      everyBlock(asked, (xfs, rmapfs) => xfs === rmapfs || (xfs === 'u' && rmapfs === undefined)),
+  },
+  {
+    id: 'direct-alignment',
+    what: 'O_DIRECT of ranges that are no whole sectors: works here, EINVAL on XFS',
+    is: ({ words, xfs }) =>
+      ['dwrite', 'dread'].includes(words[0]) &&
+      xfs.startsWith('-1 EINVAL') &&
+      (numberOf(words[2]) % 512 !== 0 || numberOf(words[3]) % 512 !== 0),
+  },
+];

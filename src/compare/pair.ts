@@ -1,0 +1,154 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { CompareError } from './programs.js';
+import { Side } from './side.js';
+import { judge } from './verdict.js';
+
+/** A line of a script that both filesystems answered, and how. */
+export interface Step {
+  line: string;
+  xfs: string;
+  rmapfs: string;
+  /** The id of the known difference (known.ts) when the answers are not the same. */
+  known?: string;
+}
+
+/** The first line whose answers differ. */
+export interface Mismatch extends Step {
+  index: number;
+}
+
+export interface ScriptResult {
+  /** Every line up to and with the first that differs. */
+  steps: Step[];
+  mismatch: Mismatch | undefined;
+}
+
+/** Changes a line for rmapfs only. For tests of the comparison itself. */
+export type Sabotage = (line: string) => string;
+
+/** What a lost agent or daemon is answered with. */
+const BROKEN = /^-1 (ENOTCONN|ECONNABORTED|EIO|ESHUTDOWN)\b/;
+
+/** Two filesystems that are asked the same. */
+export class Pair {
+  readonly #base: string;
+  readonly #xfs: Side;
+  readonly #rmapfs: Side;
+  readonly #sabotage: Sabotage;
+  #made = false;
+  #rounds = 0;
+  #broken = false;
+
+  private constructor(base: string, sabotage: Sabotage) {
+    this.#base = base;
+    [this.#xfs, this.#rmapfs] = Side.both(base);
+    this.#sabotage = sabotage;
+  }
+
+  /** Both in a new directory of /dev/shm. */
+  static async make(sabotage: Sabotage = (line) => line): Promise<Pair> {
+    const pair = new Pair(fs.mkdtempSync('/dev/shm/rmapfs-compare-'), sabotage);
+    try {
+      await pair.#make();
+      return pair;
+    } catch (error) {
+      await pair.remove();
+      throw error;
+    }
+  }
+
+  async #make(): Promise<void> {
+    this.#made = true;
+    await Promise.all([this.#xfs.make(), this.#rmapfs.make()]);
+    this.#broken = false;
+  }
+
+  /** New filesystems, as if nothing had been done. */
+  async renew(): Promise<void> {
+    await Promise.all([this.#xfs.remove(), this.#rmapfs.remove()]);
+    await this.#make();
+  }
+
+  /**
+   * Runs a script in an empty directory of each filesystem, up to the first difference. The line "remount" unmounts
+   * and mounts both.
+   */
+  async run(script: readonly string[]): Promise<ScriptResult> {
+    if (this.#broken) await this.renew();
+    const name = `round-${++this.#rounds}`;
+    const steps: Step[] = [];
+    try {
+      await this.#ask([`begin ${name}`], [], 0);
+      let at = 0;
+      while (at < script.length) {
+        const end = script.indexOf('remount', at);
+        const part = script.slice(at, end === -1 ? script.length : end);
+        const mismatch = await this.#ask(part, steps, at);
+        if (mismatch !== undefined) return { steps, mismatch };
+        at += part.length + 1;
+        if (end !== -1) steps.push(await this.#remount(name));
+      }
+      return { steps, mismatch: undefined };
+    } finally {
+      await this.#clear(name);
+    }
+  }
+
+  /** Asks both, adds the answers to `steps`, and returns the first that differ. */
+  async #ask(lines: readonly string[], steps: Step[], from: number): Promise<Mismatch | undefined> {
+    const rmapfsLines = lines.map(this.#sabotage);
+    const [ours, theirs] = await Promise.all([
+      this.#rmapfs.run(rmapfsLines).catch((error: unknown) => this.#lost(error)),
+      this.#xfs.run(lines),
+    ]);
+    for (const [i, line] of lines.entries()) {
+      const step: Step = { line, xfs: theirs[i], rmapfs: ours[i] ?? 'no answer' };
+      const verdict = judge(step, steps);
+      if (verdict !== 'same' && verdict !== 'differs') step.known = verdict.known;
+      steps.push(step);
+      if (verdict !== 'differs') continue;
+      if (BROKEN.test(step.rmapfs)) this.#broken = true;
+      return { ...step, index: from + i };
+    }
+    return undefined;
+  }
+
+  /** An agent that does not answer is a difference like any other; the filesystems are made anew afterwards. */
+  #lost(error: unknown): string[] {
+    if (!(error instanceof CompareError)) throw error;
+    this.#broken = true;
+    return [error.message];
+  }
+
+  async #remount(name: string): Promise<Step> {
+    for (const side of [this.#xfs, this.#rmapfs]) {
+      await side.run(['leave']);
+      await side.remount();
+      await side.run([`enter ${name}`]);
+    }
+    return { line: 'remount', xfs: '0 0', rmapfs: '0 0' };
+  }
+
+  async #clear(name: string): Promise<void> {
+    if (this.#broken) return;
+    const answers = await Promise.all([this.#xfs.run([`end ${name}`]), this.#rmapfs.run([`end ${name}`])]);
+    if (answers.some(([answer]) => answer !== '0 0')) this.#broken = true;
+  }
+
+  log(): string {
+    return this.#rmapfs.log();
+  }
+
+  /** Takes everything away: agents, mounts, the daemon, files. */
+  async remove(): Promise<void> {
+    if (this.#made) await Promise.all([this.#xfs.remove(), this.#rmapfs.remove()]);
+    this.#made = false;
+    fs.rmSync(this.#base, { recursive: true, force: true });
+  }
+
+  /** Where it is, for messages. */
+  get directory(): string {
+    return path.resolve(this.#base);
+  }
+}
