@@ -123,8 +123,6 @@ export const UNSHARED_RUNS_MAX = 256;
 export const COPY_BYTES_PER_CALL_MAX = 64 * 1024 * 1024;
 /** Blocks that one step of an unshare copies: 16 MiB. */
 export const UNSHARE_BLOCKS_PER_STEP = 4096;
-/** Blocks that one step marks bad or good: each may change a record of the bad blocks and two of the free space. */
-export const POISON_BLOCKS_PER_STEP = 16;
 
 /** Problems that one part of a check lists before it stops listing. */
 export const CHECK_PROBLEMS_MAX = 1000;

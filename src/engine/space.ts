@@ -1,6 +1,6 @@
 import { assert, broken } from '../errors.js';
 import { asBlocks, asPhys, type Blocks, type PhysBlock } from '../types.js';
-import type { AllocatedRun, BadBlockIndex, SpaceAllocator } from './context.js';
+import type { AllocatedRun, BadBlockIndex, RunOf, SpaceAllocator } from './context.js';
 import type { Cursor, Tree } from './tree.js';
 
 /** Free runs that one search looks at before it takes the longest it has seen. */
@@ -18,6 +18,7 @@ export class FreeSpace implements SpaceAllocator {
   readonly #value = new Uint32Array(1);
   readonly #bad: BadBlockIndex;
   readonly #reserve: () => number;
+  readonly #run: RunOf = { is: false, length: 0 };
   #pending: { start: number; length: number }[] = [];
   /** Where the last allocation ended: the next one without a goal looks from here. */
   #rover = 0;
@@ -105,26 +106,55 @@ export class FreeSpace implements SpaceAllocator {
     this.pendingBlocks += length;
   }
 
-  quarantine(block: PhysBlock): void {
-    if (this.#isPending(block)) return;
+  quarantine(start: PhysBlock, length: Blocks): void {
+    if (this.#isPending(start)) return;
     const c = this.#cursor;
-    const found = c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
-    if (!found) broken(`block ${block} is put in quarantine but is not free`);
-    this.#carve(c.key(0), c.value(0), block, 1, { start: block, length: asBlocks(1) });
+    const found = c.seekLE(start, 0, 0, 0) && start + length <= c.key(0) + c.value(0);
+    assert(found, `blocks ${start}+${length} are put in quarantine but are not free`);
+    this.#carve(c.key(0), c.value(0), start, length, { start, length });
   }
 
-  restore(block: PhysBlock): void {
-    if (!this.#isPending(block)) this.insertRun(block, 1);
+  restore(start: PhysBlock, length: Blocks): void {
+    this.insertRun(start, length);
   }
 
   isFree(block: PhysBlock): boolean {
-    if (this.#isPending(block)) return true;
+    return this.freeRun(block, 1, this.#run).is;
+  }
+
+  /** O(log n), and O(runs that were freed since the last commit). */
+  freeRun(block: number, limit: number, out: RunOf): RunOf {
+    this.#pendingRun(block, limit, out);
+    if (out.is) return out;
     const c = this.#cursor;
-    return c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
+    const end = block + out.length;
+    if (c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0)) {
+      out.is = true;
+      out.length = Math.min(end, c.key(0) + c.value(0)) - block;
+    } else if (c.seek(block, 0, 0, 0) && c.key(0) < end) {
+      out.length = c.key(0) - block;
+    }
+    return out;
+  }
+
+  /** The same for the pending runs alone. */
+  #pendingRun(block: number, limit: number, out: RunOf): RunOf {
+    let end = block + limit;
+    out.is = false;
+    for (const { start, length } of this.#pending) {
+      if (block >= start && block < start + length) {
+        out.is = true;
+        out.length = Math.min(end, start + length) - block;
+        return out;
+      }
+      if (start > block && start < end) end = start;
+    }
+    out.length = end - block;
+    return out;
   }
 
   #isPending(block: number): boolean {
-    return this.#pending.some((run) => block >= run.start && block < run.start + run.length);
+    return this.#pendingRun(block, 1, this.#run).is;
   }
 
   /** Takes an exact run for the metadata: 1 .. want blocks within one group of `group` blocks, aligned to it. */
@@ -174,13 +204,12 @@ export class FreeSpace implements SpaceAllocator {
   }
 
   #insertGood(start: number, length: number): void {
-    let from = start;
     const end = start + length;
-    while (from < end) {
+    for (let from = start; from < end; ) {
       const bad = this.#bad.first(from, end - from, true);
       const until = bad < 0 ? end : bad;
       if (until > from) this.insertRun(from, until - from);
-      from = until + 1;
+      from = until < end ? until + this.#bad.lengthAt(until, end - until) : end;
     }
   }
 
