@@ -73,6 +73,13 @@ export interface SpaceAllocator {
    * The caller has reserved. The contents are what they were: the caller overwrites or zeroes them.
    */
   allocate(goal: number, want: number, out: AllocatedRun): void;
+  /** Whether allocate() with this goal starts there. Pending frees do not count. */
+  isAllocatable(block: number): boolean;
+  /**
+   * First of `length` free blocks in one run, or 0 where that cannot be found soon. Nothing is taken, but allocations
+   * without a goal leave the window alone as long as there is free space beyond it.
+   */
+  findWindow(length: number): number;
   /** Gives a run back. It can be allocated again after the next commit. Bad blocks in it are left out. */
   free(start: PhysBlock, length: Blocks): void;
   /** Takes a run that freeRun() found out of the free space because it is bad. */

@@ -40,6 +40,14 @@ class BadAwareSpace implements SpaceAllocator {
     this.#inner.allocate(goal, want, out);
   }
 
+  isAllocatable(block: number): boolean {
+    return this.#inner.isAllocatable(block);
+  }
+
+  findWindow(length: number): number {
+    return this.#inner.findWindow(length);
+  }
+
   free(start: PhysBlock, length: Blocks): void {
     this.#inner.free(start, length);
     for (let block: number = start; block < start + length; block++) {

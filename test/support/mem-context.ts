@@ -150,6 +150,18 @@ export class FakeSpace implements SpaceAllocator {
     out.length = asBlocks(length);
   }
 
+  isAllocatable(block: number): boolean {
+    return this.#state[block] === FakeSpace.#FREE;
+  }
+
+  findWindow(length: number): number {
+    for (let start = 1; start + length <= this.#state.length; start++) {
+      if (this.#state.subarray(start, start + length).every((state) => state === FakeSpace.#FREE))
+        return start;
+    }
+    return 0;
+  }
+
   free(start: PhysBlock, length: Blocks): void {
     for (let block: number = start; block < start + length; block++) {
       const state = this.#state[block];
