@@ -121,10 +121,10 @@ export const CORE_WAKE_INTERVAL_MS = 1;
 export const UNSHARED_RUNS_MAX = 256;
 /** Bytes that one copyRange() copies (shared ranges are not counted); longer copies are answered short. */
 export const COPY_BYTES_PER_CALL_MAX = 64 * 1024 * 1024;
+/** Blocks of a file that copy-on-write keeps together, as XFS (XFS_DEFAULT_COWEXTSZ_HINT). */
+export const COPY_WINDOW_BLOCKS = 32;
 /** Blocks that one step of an unshare copies: 16 MiB. */
 export const UNSHARE_BLOCKS_PER_STEP = 4096;
-/** Blocks that one step marks bad or good: each may change a record of the bad blocks and two of the free space. */
-export const POISON_BLOCKS_PER_STEP = 16;
 
 /** Problems that one part of a check lists before it stops listing. */
 export const CHECK_PROBLEMS_MAX = 1000;

@@ -52,6 +52,12 @@ export interface Transaction {
   commit(): void;
 }
 
+/** Blocks that are alike: all are something, or none is. */
+export interface RunOf {
+  is: boolean;
+  length: number;
+}
+
 export interface AllocatedRun {
   start: PhysBlock;
   length: Blocks;
@@ -67,11 +73,24 @@ export interface SpaceAllocator {
    * The caller has reserved. The contents are what they were: the caller overwrites or zeroes them.
    */
   allocate(goal: number, want: number, out: AllocatedRun): void;
+  /** Whether allocate() with this goal starts there. Pending frees do not count. */
+  isAllocatable(block: number): boolean;
+  /**
+   * First of `length` free blocks in one run, or 0 where that cannot be found soon. Nothing is taken, but allocations
+   * without a goal leave the window alone as long as there is free space beyond it.
+   */
+  findWindow(length: number): number;
   /** Gives a run back. It can be allocated again after the next commit. Bad blocks in it are left out. */
   free(start: PhysBlock, length: Blocks): void;
-  /** Takes one free block out of the free space because it is bad, or puts it back when it is healed. */
-  quarantine(block: PhysBlock): void;
-  restore(block: PhysBlock): void;
+  /** Takes a run that freeRun() found out of the free space because it is bad. */
+  quarantine(start: PhysBlock, length: Blocks): void;
+  /** Puts blocks back that were taken out, or left out by free(), and are healed. freeRun() says they are not free. */
+  restore(start: PhysBlock, length: Blocks): void;
+  /**
+   * Whether the block is free (pending frees count as free), and how many blocks from it on are alike, at most
+   * `limit`: a part of one free run, of one pending run, or of what is between.
+   */
+  freeRun(block: number, limit: number, out: RunOf): RunOf;
   /** Whether the block is free (pending frees count as free). */
   isFree(block: PhysBlock): boolean;
 }
@@ -81,6 +100,8 @@ export interface BadBlockIndex {
   readonly count: number;
   /** First bad block in [from, from + length), or -1. Latent ones only when asked for. Fast when count is 0. */
   first(from: number, length: number, withLatent: boolean): number;
+  /** How many blocks from the bad block `from` on lie in its run, at most `limit`. */
+  lengthAt(from: number, limit: number): number;
 }
 
 /**

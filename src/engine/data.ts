@@ -9,17 +9,10 @@ import type { InodeTable } from './inode.js';
 import { OwnerQueries } from './owners.js';
 import { PoisonOps } from './poison.js';
 import { Reader } from './read.js';
+import type { SharedBlocks } from './refcount.js';
 import { Reflink } from './reflink.js';
 import { FALLOC_COLLAPSE_RANGE, FALLOC_INSERT_RANGE, ShiftOps } from './shift.js';
 import { Writer } from './write.js';
-
-/** How many blocks are shared. */
-export interface SharedBlocks {
-  /** Physical blocks with two owners and more. */
-  shared: number;
-  /** The sum of (owners - 1) over them. */
-  saved: number;
-}
 
 /** The data half of the engine: everything that reads, writes, maps or shares the blocks of files. */
 export class DataOps implements FileData, Sharing, Failure {
@@ -118,8 +111,8 @@ export class DataOps implements FileData, Sharing, Failure {
     return this.#poison.list(from, max);
   }
 
-  /** Counts the shared blocks: O(records of the refcount tree). */
-  sharedBlocks(): SharedBlocks {
+  /** See Refcount.totals(). */
+  sharedBlocks(): Readonly<SharedBlocks> {
     return this.#core.remap.refcount.totals();
   }
 }

@@ -90,8 +90,6 @@ export class RegionEngine implements api.Engine {
   readonly store: Store;
   readonly #failure: FailureOps;
   readonly #publish: PublishEvent;
-  #sharedAt = -1;
-  #shared = { shared: 0, saved: 0 };
 
   constructor(store: Store, bad: BadBlocks, publish: PublishEvent = () => {}) {
     this.store = store;
@@ -291,17 +289,14 @@ export class RegionEngine implements api.Engine {
   // ---- space and transactions ---------------------------------------------------------------------------
 
   space(): api.SpaceUse {
-    const { space, trees, nodes, context, superblock } = this.store;
-    if (this.#sharedAt !== trees.refcount.version) {
-      this.#shared = this.data.sharedBlocks();
-      this.#sharedAt = trees.refcount.version;
-    }
+    const { space, nodes, context, superblock } = this.store;
+    const { shared, saved } = this.data.sharedBlocks();
     return {
       blocks: superblock.blocks,
       available: space.availableBlocks + space.pendingBlocks,
       free: space.freeBlocks + space.pendingBlocks,
-      shared: this.#shared.shared,
-      saved: this.#shared.saved,
+      shared,
+      saved,
       bad: context.bad.count,
       metadata: nodes.ownedCount,
       inodes: context.counters.inodeCount,

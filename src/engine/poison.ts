@@ -1,16 +1,18 @@
 import { FsError } from '../errors.js';
-import { POISON_BLOCKS_PER_STEP } from '../limits.js';
-import { asPhys, BLOCK_SIZE, blockOf, blocksFor, type Time } from '../types.js';
+import { asBlocks, asPhys, BLOCK_SIZE, blockOf, blocksFor, type Time } from '../types.js';
 import type { BadRange } from './api.js';
+import type { BadRun } from './badblock.js';
+import type { RunOf } from './context.js';
 import type { DataCore } from './datacore.js';
 
-/** A badblock record for each block of a step and two neighbours, two of the free space for each block. */
-const POISON_RECORDS = 3 * POISON_BLOCKS_PER_STEP + 4;
+/** One run of bad blocks with both neighbours, one run of the free space with what is left on both sides. */
+const POISON_RECORDS = 8;
 
 /** Marking blocks bad and good again; what that means for files and processes is src/failure's. */
 export class PoisonOps {
   readonly #core: DataCore;
   readonly #now: Time = { sec: 0, nsec: 0 };
+  readonly #run: RunOf = { is: false, length: 0 };
 
   constructor(core: DataCore) {
     this.#core = core;
@@ -33,9 +35,16 @@ export class PoisonOps {
     const since = Math.max(0, this.#now.sec);
     let marked = 0;
     for (let at = from; at < to; ) {
-      const end = Math.min(to, at + POISON_BLOCKS_PER_STEP);
-      this.#core.remap.step(POISON_RECORDS);
-      while (at < end) marked += this.#markOne(at++, latent, since);
+      const run = this.#core.bad.runFrom(at);
+      const isBad = run !== null && run.from <= at;
+      const end = Math.min(to, run === null ? to : isBad ? run.to : run.from);
+      if (isBad && (latent || !run.latent)) {
+        at = end;
+        continue;
+      }
+      const length = this.#mark(at, end - at, isBad, { latent, since });
+      marked += length;
+      at += length;
     }
     ctx.trx.commit();
     return marked;
@@ -43,18 +52,13 @@ export class PoisonOps {
 
   /** Takes all marks off the byte range and commits. Blocks that nobody owns are free again. */
   unpoison(physical: number, length: number): number {
-    const { ctx, bad, remap } = this.#core;
+    const { ctx, bad } = this.#core;
     const [from, to] = this.#range(physical, length, 'unpoison');
     let healed = 0;
     for (let next = from; next < to; ) {
       const at = bad.first(next, to - next, true);
       if (at < 0) break;
-      const count = bad.lengthAt(at, Math.min(to - at, POISON_BLOCKS_PER_STEP));
-      remap.step(POISON_RECORDS);
-      bad.heal(at, at + count, 'unpoison');
-      for (let i = 0; i < count; i++) {
-        if (!remap.rmap.isOwned(at + i)) ctx.space.restore(asPhys(at + i));
-      }
+      const count = this.#heal(at, bad.lengthAt(at, to - at));
       healed += count;
       next = at + count;
     }
@@ -76,14 +80,30 @@ export class PoisonOps {
     return found;
   }
 
-  /** Returns 1 when the block became bad or known to be. */
-  #markOne(block: number, latent: boolean, since: number): number {
-    const { ctx, bad } = this.#core;
-    const wasBad = bad.first(block, 1, true) >= 0;
-    if (wasBad && (latent || bad.first(block, 1, false) >= 0)) return 0;
-    if (!wasBad && ctx.space.isFree(asPhys(block))) ctx.space.quarantine(asPhys(block));
-    bad.mark({ from: block, to: block + 1, latent, since });
-    return 1;
+  /**
+   * One step: marks blocks from `from` on, all latent or all good (`isBad`), as far as they are all free or all not.
+   * Returns how many.
+   */
+  #mark(from: number, limit: number, isBad: boolean, kind: Pick<BadRun, 'latent' | 'since'>): number {
+    const { ctx, bad, remap } = this.#core;
+    // The reservation comes first: it may take free blocks for metadata.
+    remap.step(POISON_RECORDS);
+    const { is: isFree, length } = ctx.space.freeRun(from, limit, this.#run);
+    if (isFree && !isBad) ctx.space.quarantine(asPhys(from), asBlocks(length));
+    bad.mark({ from, to: from + length, ...kind });
+    return length;
+  }
+
+  /** One step: takes the marks off blocks from `from` on, as far as they are alike. Returns how many. */
+  #heal(from: number, limit: number): number {
+    const { ctx, bad, remap } = this.#core;
+    remap.step(POISON_RECORDS);
+    const { is: isOwned, length: alike } = remap.rmap.ownedRun(from, from + limit, this.#run);
+    const { is: isFree, length } = ctx.space.freeRun(from, alike, this.#run);
+    bad.heal(from, from + length, 'unpoison');
+    // What was freed since the last commit comes back with the next one.
+    if (!isOwned && !isFree) ctx.space.restore(asPhys(from), asBlocks(length));
+    return length;
   }
 
   /** Blocks that meet the byte range. ENXIO outside the device; from 0 on 2^53 - 1 or more: all of it. */

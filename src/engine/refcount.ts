@@ -9,6 +9,14 @@ export interface CountRun {
   length: number;
 }
 
+/** How many blocks are shared. */
+export interface SharedBlocks {
+  /** Physical blocks with two owners and more. */
+  shared: number;
+  /** The sum of (owners - 1) over them. */
+  saved: number;
+}
+
 export const newCountRun = (): CountRun => ({ count: 1, length: 0 });
 
 /**
@@ -20,6 +28,7 @@ export class Refcount {
   readonly #cursor: Cursor;
   readonly #value = new Uint32Array(2);
   readonly #run = newCountRun();
+  #totals: SharedBlocks | null = null;
 
   constructor(tree: Tree) {
     this.#tree = tree;
@@ -66,16 +75,20 @@ export class Refcount {
     return out;
   }
 
-  /** Physical blocks with two owners and more, and the sum of (owners - 1) over them. */
-  totals(): { shared: number; saved: number } {
-    let shared = 0;
-    let saved = 0;
+  /**
+   * Physical blocks with two owners and more, and the sum of (owners - 1) over them. O(records) the first time; then
+   * every change keeps the sums.
+   */
+  totals(): Readonly<SharedBlocks> {
+    if (this.#totals !== null) return this.#totals;
+    const totals = { shared: 0, saved: 0 };
     const cursor = this.#cursor;
     for (let more = cursor.seek(0, 0, 0, 0); more; more = cursor.next()) {
-      shared += cursor.value(0);
-      saved += cursor.value(0) * (cursor.value(1) - 1);
+      totals.shared += cursor.value(0);
+      totals.saved += cursor.value(0) * (cursor.value(1) - 1);
     }
-    return { shared, saved };
+    this.#totals = totals;
+    return totals;
   }
 
   /** One more owner for each block. The caller has made sure that no count goes above REFCOUNT_MAX. */
@@ -106,6 +119,9 @@ export class Refcount {
   #replace(start: number, length: number, old: number, count: number): void {
     if (old >= 2) this.#cut(start, length);
     if (count >= 2) this.#insert(start, length, count);
+    if (this.#totals === null) return;
+    this.#totals.shared += length * (Number(count >= 2) - Number(old >= 2));
+    this.#totals.saved += length * (count - old);
   }
 
   #cut(start: number, length: number): void {

@@ -1,5 +1,5 @@
 import { broken, FsError } from '../errors.js';
-import { REFCOUNT_MAX } from '../limits.js';
+import { COPY_WINDOW_BLOCKS, REFCOUNT_MAX } from '../limits.js';
 import { asBlocks, asFileBlock, asIno, asPhys, BLOCK_SIZE } from '../types.js';
 import { Bmap, FILE_BLOCKS_MAX, newFileExtent, newMapping } from './bmap.js';
 import type { AllocatedRun, EngineContext } from './context.js';
@@ -88,6 +88,41 @@ export class Remap {
     if (at === 0) return 0;
     const before = this.bmap.lookup(ino, at - 1, this.#map);
     return before.physical === 0 ? 0 : before.physical + 1;
+  }
+
+  /**
+   * The region block for the copy of file block `at`, which is shared: after the one before it, or where the copy of
+   * another block of its window leaves room for it, or in a free window. So a window whose blocks are copied one by
+   * one, in any order, is one extent again. XFS does the same with its hint cowextsize (32 blocks by default), but
+   * takes the whole window at once; here nothing is taken. 0 = anywhere.
+   */
+  copyGoal(ino: number, at: number, count: number): number {
+    const { space } = this.#ctx;
+    const after = this.goal(ino, at);
+    if (after !== 0 && space.isAllocatable(after)) return after;
+    const beside = this.#besideCopy(ino, at);
+    if (beside > 0 && space.isAllocatable(beside)) return beside;
+    if (count >= COPY_WINDOW_BLOCKS) return 0;
+    const window = space.findWindow(COPY_WINDOW_BLOCKS);
+    return window === 0 ? 0 : window + (at % COPY_WINDOW_BLOCKS);
+  }
+
+  /** Where block `at` would lie if it continued the unshared extent before or behind its own; 0 without one. */
+  #besideCopy(ino: number, at: number): number {
+    const start = at - (at % COPY_WINDOW_BLOCKS);
+    const own = this.#extent;
+    if (!this.bmap.lastBefore(ino, at + 1, own)) return 0;
+    const end = own.from + own.length;
+    if (end < start + COPY_WINDOW_BLOCKS && end < FILE_BLOCKS_MAX) {
+      const { physical } = this.bmap.lookup(ino, end, this.#map);
+      if (physical !== 0 && this.refcount.runAt(physical, 1, this.#run).count === 1) {
+        return physical - (end - at);
+      }
+    }
+    if (own.from <= start || !this.bmap.lastBefore(ino, own.from, own)) return 0;
+    const last = own.physical + own.length - 1;
+    if (own.from + own.length <= start || this.refcount.runAt(last, 1, this.#run).count > 1) return 0;
+    return own.physical + (at - own.from);
   }
 
   /** Within a step: a run that was just allocated, into a hole. */

@@ -1,5 +1,6 @@
 import { broken } from '../errors.js';
 import type { FileExtent, Merge } from './bmap.js';
+import type { RunOf } from './context.js';
 import type { Cursor, Tree } from './tree.js';
 
 /**
@@ -47,9 +48,13 @@ export class Rmap {
     if (!existed) broken(`rmap has no record of block ${physical}, owner ${owner}, file block ${from}`);
   }
 
-  /** Whether anybody owns a block. */
-  isOwned(physical: number): boolean {
-    return this.#cursor.seekOverlap(physical, physical + 1);
+  /** Whether anybody owns block `at`, and how many blocks from it on are alike, up to `end`. */
+  ownedRun(at: number, end: number, out: RunOf): RunOf {
+    const cursor = this.#cursor;
+    out.is = cursor.seekOverlap(at, at + 1);
+    if (out.is) out.length = Math.min(end, cursor.key(0) + cursor.value(0)) - at;
+    else out.length = (cursor.seekOverlap(at, end) ? cursor.key(0) : end) - at;
+    return out;
   }
 
   #fill(length: number, flags: number): Uint32Array {

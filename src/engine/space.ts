@@ -1,10 +1,18 @@
 import { assert, broken } from '../errors.js';
 import { asBlocks, asPhys, type Blocks, type PhysBlock } from '../types.js';
-import type { AllocatedRun, BadBlockIndex, SpaceAllocator } from './context.js';
+import type { AllocatedRun, BadBlockIndex, RunOf, SpaceAllocator } from './context.js';
 import type { Cursor, Tree } from './tree.js';
 
 /** Free runs that one search looks at before it takes the longest it has seen. */
 const SEARCH_RUNS_MAX = 32;
+
+/** Blocks [start, start + length) at the end of a free run. */
+interface Found {
+  run: number;
+  runLength: number;
+  start: number;
+  length: number;
+}
 
 /**
  * The free space: the runs in the free tree can be allocated; what was freed in the running transaction waits
@@ -18,8 +26,10 @@ export class FreeSpace implements SpaceAllocator {
   readonly #value = new Uint32Array(1);
   readonly #bad: BadBlockIndex;
   readonly #reserve: () => number;
+  readonly #run: RunOf = { is: false, length: 0 };
+  readonly #found: Found = { run: 0, runLength: 0, start: 0, length: 0 };
   #pending: { start: number; length: number }[] = [];
-  /** Where the last allocation ended: the next one without a goal looks from here. */
+  /** Where the last search ended: the next one looks from here. */
   #rover = 0;
 
   /** `reserve` answers how many of the free blocks data must leave alone. */
@@ -41,41 +51,63 @@ export class FreeSpace implements SpaceAllocator {
 
   allocate(goal: number, want: number, out: AllocatedRun): void {
     assert(want > 0, 'allocation of no blocks');
-    if (goal === 0 || !this.#fromGoal(goal, want, out)) this.#search(want, out);
+    if (goal !== 0 && this.#fromGoal(goal, want, out)) return;
+    const found = this.#search(want);
+    assert(found.length > 0, 'allocation without free space: a reservation was too small');
+    this.#carve(found.run, found.runLength, found.start, Math.min(want, found.length), out);
     this.#rover = out.start + out.length;
+  }
+
+  isAllocatable(block: number): boolean {
+    const c = this.#cursor;
+    return c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
+  }
+
+  findWindow(length: number): number {
+    const found = this.#search(length);
+    if (found.length < length) return 0;
+    this.#rover = found.start + length;
+    return found.start;
   }
 
   /** Takes blocks at `goal` when that block is free. */
   #fromGoal(goal: number, want: number, out: AllocatedRun): boolean {
-    const c = this.#cursor;
-    if (!c.seekLE(goal, 0, 0, 0)) return false;
-    const start = c.key(0);
-    const length = c.value(0);
-    if (goal >= start + length) return false;
+    if (!this.isAllocatable(goal)) return false;
+    const start = this.#cursor.key(0);
+    const length = this.#cursor.value(0);
     this.#carve(start, length, goal, Math.min(want, start + length - goal), out);
+    const end = out.start + out.length;
+    if (this.#rover >= start && this.#rover <= end) this.#rover = end;
     return true;
   }
 
-  /** The first run from the rover on that is long enough, or the longest of those looked at. */
-  #search(want: number, out: AllocatedRun): void {
+  /**
+   * The first run that is long enough, or the longest of those looked at; length 0 where nothing is free. What lies
+   * before the rover comes last: a part of a window may be kept there for its neighbours.
+   */
+  #search(want: number): Found {
     const c = this.#cursor;
+    const found = this.#found;
+    found.length = 0;
     let ok = c.seekLE(this.#rover, 0, 0, 0) || c.seek(this.#rover, 0, 0, 0);
-    let bestStart = 0;
-    let bestLength = 0;
     let wrapped = false;
-    for (let seen = 0; seen < SEARCH_RUNS_MAX && bestLength < want; seen++) {
+    for (let seen = 0; seen < SEARCH_RUNS_MAX && found.length < want; seen++) {
       if (!ok) {
         if (wrapped || !c.seek(0, 0, 0, 0)) break;
         wrapped = true;
       }
-      if (c.value(0) > bestLength) {
-        bestStart = c.key(0);
-        bestLength = c.value(0);
+      const run = c.key(0);
+      const start = wrapped ? run : Math.max(run, this.#rover);
+      const length = run + c.value(0) - start;
+      if (length > found.length) {
+        found.run = run;
+        found.runLength = c.value(0);
+        found.start = start;
+        found.length = length;
       }
       ok = c.next();
     }
-    assert(bestLength > 0, 'allocation without free space: a reservation was too small');
-    this.#carve(bestStart, bestLength, bestStart, Math.min(want, bestLength), out);
+    return found;
   }
 
   /** Takes [at, at + count) out of the free run [start, start + length). */
@@ -105,26 +137,55 @@ export class FreeSpace implements SpaceAllocator {
     this.pendingBlocks += length;
   }
 
-  quarantine(block: PhysBlock): void {
-    if (this.#isPending(block)) return;
+  quarantine(start: PhysBlock, length: Blocks): void {
+    if (this.#isPending(start)) return;
     const c = this.#cursor;
-    const found = c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
-    if (!found) broken(`block ${block} is put in quarantine but is not free`);
-    this.#carve(c.key(0), c.value(0), block, 1, { start: block, length: asBlocks(1) });
+    const found = c.seekLE(start, 0, 0, 0) && start + length <= c.key(0) + c.value(0);
+    assert(found, `blocks ${start}+${length} are put in quarantine but are not free`);
+    this.#carve(c.key(0), c.value(0), start, length, { start, length });
   }
 
-  restore(block: PhysBlock): void {
-    if (!this.#isPending(block)) this.insertRun(block, 1);
+  restore(start: PhysBlock, length: Blocks): void {
+    this.insertRun(start, length);
   }
 
   isFree(block: PhysBlock): boolean {
-    if (this.#isPending(block)) return true;
+    return this.freeRun(block, 1, this.#run).is;
+  }
+
+  /** O(log n), and O(runs that were freed since the last commit). */
+  freeRun(block: number, limit: number, out: RunOf): RunOf {
+    this.#pendingRun(block, limit, out);
+    if (out.is) return out;
     const c = this.#cursor;
-    return c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0);
+    const end = block + out.length;
+    if (c.seekLE(block, 0, 0, 0) && block < c.key(0) + c.value(0)) {
+      out.is = true;
+      out.length = Math.min(end, c.key(0) + c.value(0)) - block;
+    } else if (c.seek(block, 0, 0, 0) && c.key(0) < end) {
+      out.length = c.key(0) - block;
+    }
+    return out;
+  }
+
+  /** The same for the pending runs alone. */
+  #pendingRun(block: number, limit: number, out: RunOf): RunOf {
+    let end = block + limit;
+    out.is = false;
+    for (const { start, length } of this.#pending) {
+      if (block >= start && block < start + length) {
+        out.is = true;
+        out.length = Math.min(end, start + length) - block;
+        return out;
+      }
+      if (start > block && start < end) end = start;
+    }
+    out.length = end - block;
+    return out;
   }
 
   #isPending(block: number): boolean {
-    return this.#pending.some((run) => block >= run.start && block < run.start + run.length);
+    return this.#pendingRun(block, 1, this.#run).is;
   }
 
   /** Takes an exact run for the metadata: 1 .. want blocks within one group of `group` blocks, aligned to it. */
@@ -174,13 +235,12 @@ export class FreeSpace implements SpaceAllocator {
   }
 
   #insertGood(start: number, length: number): void {
-    let from = start;
     const end = start + length;
-    while (from < end) {
+    for (let from = start; from < end; ) {
       const bad = this.#bad.first(from, end - from, true);
       const until = bad < 0 ? end : bad;
       if (until > from) this.insertRun(from, until - from);
-      from = until + 1;
+      from = until < end ? until + this.#bad.lengthAt(until, end - until) : end;
     }
   }
 

@@ -120,7 +120,8 @@ export class Writer {
     const first = blockOf(at);
     const run = this.#run;
     remap.breakLayouts(ino, first, blocks);
-    remap.allocate(remap.goal(ino, first), blocks, true, run);
+    const goal = old === 0 ? remap.goal(ino, first) : remap.copyGoal(ino, first, blocks);
+    remap.allocate(goal, blocks, true, run);
     const bytes = this.#bytesIn(request, at, run.length);
     this.#fillWhole(request, at, bytes, run.start, run.length, old);
     if (old === 0) remap.map(ino, first, run.start, run.length, 0);

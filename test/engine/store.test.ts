@@ -159,7 +159,7 @@ describe('free space and transaction', () => {
     bad.mark({ from: 101, to: 102, latent: false, since: 5 });
     store.space.free(asPhys(100), asBlocks(3));
     bad.mark({ from: 200, to: 201, latent: false, since: 5 });
-    store.space.quarantine(asPhys(200));
+    store.space.quarantine(asPhys(200), asBlocks(1));
     store.trx.commit();
     expect([100, 101, 102, 200].map((b) => store.space.isFree(asPhys(b)))).toEqual([
       true,
@@ -168,7 +168,7 @@ describe('free space and transaction', () => {
       false,
     ]);
     bad.clear(200, 201);
-    store.space.restore(asPhys(200));
+    store.space.restore(asPhys(200), asBlocks(1));
     expect(store.space.isFree(asPhys(200))).toBe(true);
   });
 

@@ -1,12 +1,18 @@
 import type { ReadPlan } from '../../src/engine/api.js';
 import { BadBlocks } from '../../src/engine/badblock.js';
-import type { AllocatedRun, EngineContext, LayoutHooks, SpaceAllocator } from '../../src/engine/context.js';
+import type {
+  AllocatedRun,
+  EngineContext,
+  LayoutHooks,
+  RunOf,
+  SpaceAllocator,
+} from '../../src/engine/context.js';
 import { DataOps } from '../../src/engine/data.js';
 import { InodeTable } from '../../src/engine/inode.js';
 import { OWNER_METADATA, OWNER_SUPERBLOCK } from '../../src/engine/layout.js';
 import { S_IFREG } from '../../src/engine/mode.js';
 import { newReadPlan, segmentOf } from '../../src/engine/read.js';
-import { asPhys, BLOCK_SIZE, type Blocks, type Ino, type PhysBlock } from '../../src/types.js';
+import { asBlocks, asPhys, BLOCK_SIZE, type Blocks, type Ino, type PhysBlock } from '../../src/types.js';
 import { type FakeSpace, type MemContext, type MemContextOptions, memContext } from './mem-context.js';
 
 /** What every block of the medium holds before anybody writes: a reader that sees it was given stale data. */
@@ -34,19 +40,31 @@ class BadAwareSpace implements SpaceAllocator {
     this.#inner.allocate(goal, want, out);
   }
 
+  isAllocatable(block: number): boolean {
+    return this.#inner.isAllocatable(block);
+  }
+
+  findWindow(length: number): number {
+    return this.#inner.findWindow(length);
+  }
+
   free(start: PhysBlock, length: Blocks): void {
     this.#inner.free(start, length);
     for (let block: number = start; block < start + length; block++) {
-      if (this.#bad.first(block, 1, true) >= 0) this.#inner.quarantine(asPhys(block));
+      if (this.#bad.first(block, 1, true) >= 0) this.#inner.quarantine(asPhys(block), asBlocks(1));
     }
   }
 
-  quarantine(block: PhysBlock): void {
-    this.#inner.quarantine(block);
+  quarantine(start: PhysBlock, length: Blocks): void {
+    this.#inner.quarantine(start, length);
   }
 
-  restore(block: PhysBlock): void {
-    this.#inner.restore(block);
+  restore(start: PhysBlock, length: Blocks): void {
+    this.#inner.restore(start, length);
+  }
+
+  freeRun(block: number, limit: number, out: RunOf): RunOf {
+    return this.#inner.freeRun(block, limit, out);
   }
 
   isFree(block: PhysBlock): boolean {

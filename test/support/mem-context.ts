@@ -5,6 +5,7 @@ import type {
   EngineContext,
   LayoutHooks,
   Reservation,
+  RunOf,
   SpaceAllocator,
   Transaction,
 } from '../../src/engine/context.js';
@@ -149,6 +150,18 @@ export class FakeSpace implements SpaceAllocator {
     out.length = asBlocks(length);
   }
 
+  isAllocatable(block: number): boolean {
+    return this.#state[block] === FakeSpace.#FREE;
+  }
+
+  findWindow(length: number): number {
+    for (let start = 1; start + length <= this.#state.length; start++) {
+      if (this.#state.subarray(start, start + length).every((state) => state === FakeSpace.#FREE))
+        return start;
+    }
+    return 0;
+  }
+
   free(start: PhysBlock, length: Blocks): void {
     for (let block: number = start; block < start + length; block++) {
       const state = this.#state[block];
@@ -158,14 +171,25 @@ export class FakeSpace implements SpaceAllocator {
     }
   }
 
-  quarantine(block: PhysBlock): void {
-    assert(this.isFree(block), `quarantine of block ${block}, which is not free`);
-    this.#state[block] = FakeSpace.#BAD;
+  quarantine(start: PhysBlock, length: Blocks): void {
+    for (let block: number = start; block < start + length; block++) {
+      assert(this.isFree(asPhys(block)), `quarantine of block ${block}, which is not free`);
+      this.#state[block] = FakeSpace.#BAD;
+    }
   }
 
-  restore(block: PhysBlock): void {
-    assert(this.#state[block] === FakeSpace.#BAD, `restore of block ${block}, which is not in quarantine`);
-    this.#state[block] = FakeSpace.#FREE;
+  restore(start: PhysBlock, length: Blocks): void {
+    for (let block: number = start; block < start + length; block++) {
+      assert(this.#state[block] === FakeSpace.#BAD, `restore of block ${block}, which is not in quarantine`);
+      this.#state[block] = FakeSpace.#FREE;
+    }
+  }
+
+  freeRun(block: number, limit: number, out: RunOf): RunOf {
+    out.is = this.isFree(asPhys(block));
+    out.length = 1;
+    while (out.length < limit && this.isFree(asPhys(block + out.length)) === out.is) out.length++;
+    return out;
   }
 
   isFree(block: PhysBlock): boolean {
@@ -261,6 +285,13 @@ class TreeBadBlocks implements BadBlockIndex {
 
   get count(): number {
     return this.#tree.count;
+  }
+
+  lengthAt(from: number, limit: number): number {
+    for (const { key, value } of this.#tree.records) {
+      if (key[0] <= from && from < key[0] + value[0]) return Math.min(limit, key[0] + value[0] - from);
+    }
+    return 0;
   }
 
   first(from: number, length: number, withLatent: boolean): number {
