@@ -56,12 +56,13 @@ async function until(what: string, done: () => boolean): Promise<void> {
   }
 }
 
-/** Formats and mounts a region of `size` bytes with its daemon on the one CPU. */
-export function mountRmapfs(workspace: string, size: string): Target {
+/** Formats and mounts a region of `size` bytes, with its daemon on the one CPU or where the kernel puts it. */
+export function mountRmapfs(workspace: string, size: string, on: 'one CPU' | 'any CPU' = 'one CPU'): Target {
   const [region, dir] = [join(workspace, 'region'), join(workspace, 'rmapfs')];
   mkdirSync(dir);
   pinned(process.execPath, CLI, 'mkfs', region, '--size', size);
-  pinned(process.execPath, CLI, 'mount', region, dir);
+  if (on === 'one CPU') pinned(process.execPath, CLI, 'mount', region, dir);
+  else output(process.execPath, [CLI, 'mount', region, dir]);
   return {
     name: 'rmapfs',
     dir,

@@ -40,6 +40,9 @@ constexpr uint64_t kSigbusBit = uint64_t{1} << (SIGBUS - 1);
 constexpr std::chrono::milliseconds kInterruptEvery{2};
 // How long a thread that blocks SIGBUS is watched for its handler's end.
 constexpr int kBlockedWaitMs = 20;
+// A thread that only waits for a CPU stops when it gets one: on a loaded machine it is given this long beyond wait_ms.
+constexpr int kRunnableWaitMs = 10000;
+constexpr int kLookEveryMs = 20;
 
 SigbusOutcome Failed(int err, const char* syscall) { return {SigbusResult::kFailed, err, syscall}; }
 
@@ -54,6 +57,12 @@ bool IsSameProcess(const SigbusRequest& request) {
 bool IsGone(const SigbusRequest& request) {
   const ThreadStatus status = ReadThreadStatus(request.pid, request.tid);
   return !status.exists || status.state == 'Z' || status.state == 'X';
+}
+
+// Whether the thread can still be expected to stop: not while it waits in the kernel for something else (state D).
+bool IsOnItsWay(const SigbusRequest& request) {
+  const ThreadStatus status = ReadThreadStatus(request.pid, request.tid);
+  return status.exists && status.state != 'D' && (status.blocked & kSigbusBit) == 0;
 }
 
 // The tracer: lives in a thread of its own, and everything it does to the target ends with that thread.
@@ -161,7 +170,11 @@ SigbusOutcome TraceInThread(const SigbusRequest& request, int wait_ms) {
   {
     std::unique_lock<std::mutex> lock(mutex);
     const auto is_finished = [&] { return finished; };
-    if (!changed.wait_for(lock, std::chrono::milliseconds(wait_ms), is_finished)) {
+    bool in_time = changed.wait_for(lock, std::chrono::milliseconds(wait_ms), is_finished);
+    for (int more = 0; !in_time && more < kRunnableWaitMs && IsOnItsWay(request); more += kLookEveryMs) {
+      in_time = changed.wait_for(lock, std::chrono::milliseconds(kLookEveryMs), is_finished);
+    }
+    if (!in_time) {
       expired.store(true);
       do {
         if (tracer_tid != 0) WakeThread(tracer_tid);

@@ -97,7 +97,10 @@ export const JOBS_IN_FLIGHT_MAX = 4096;
 /** Clone-source tokens of one open file handle. */
 export const CLONE_TOKENS_PER_HANDLE_MAX = 16;
 
-/** How long delivery waits for a traced thread to stop before it falls back to a plain signal. */
+/**
+ * How long delivery waits for a traced thread to stop before it falls back to a plain signal. One that is not stuck in
+ * the kernel is given longer (kRunnableWaitMs in native/sigbus_delivery.cc).
+ */
 export const PTRACE_STOP_WAIT_MS = 200;
 /** Longest time that changed metadata stay uncommitted. */
 export const COMMIT_INTERVAL_MS = 5000;
@@ -111,7 +114,7 @@ export const VICTIMS_PER_FAILURE_MAX = 16384;
 /** Processes that have registered a choice by MCE_KILL; those that have ended are forgotten first. */
 export const MCE_KILL_PROCESSES_MAX = 4096;
 /** Longest wait for a process to return from its SIGBUS handler, before it is told of its next page. */
-export const SIGBUS_HANDLER_WAIT_MS = 100;
+export const SIGBUS_HANDLER_WAIT_MS = 1000;
 /** Longest wait for the first answer of a new mount. */
 export const MOUNT_READY_TIMEOUT_MS = 30_000;
 /** How often the core is woken until it has read its messages. */

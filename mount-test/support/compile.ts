@@ -25,5 +25,8 @@ function compileC(source: string, headers: readonly string[] = []): string {
 
 const native = (name: string): string => join(import.meta.dirname, 'native', name);
 
+/** The public header of the control interface. */
+const RMAPFS_H = join(import.meta.dirname, '../../native/rmapfs.h');
+
 /** A helper program of mount-test/support/native, by its name without ".c". */
-export const helper = (name: string): string => compileC(native(`${name}.c`), [native('json.h')]);
+export const helper = (name: string): string => compileC(native(`${name}.c`), [native('json.h'), RMAPFS_H]);

@@ -40,6 +40,10 @@ export interface VictimOptions {
   close?: boolean;
   unlink?: boolean;
   sigbus?: 'handle' | 'block' | 'ignore' | 'default';
+  /** Asks for this policy by RMAPFS_IOC_MCE_KILL. */
+  mce?: 'late' | 'early';
+  /** Below a debugger. */
+  traced?: boolean;
 }
 
 const EVENT_LIMIT_MS = 60_000;
@@ -65,8 +69,9 @@ export class Victim {
   #wake: () => void = () => undefined;
   #stderr = '';
 
-  private constructor(mounted: Starter, file: string, options: VictimOptions) {
-    this.child = mounted.spawn(helper('victim'), argumentsOf(file, options));
+  private constructor(mounted: Starter, file: string, options: VictimOptions, below: readonly string[]) {
+    const [program, ...args] = [...below, helper('victim'), ...argumentsOf(file, options)];
+    this.child = mounted.spawn(program, args);
     const { stdout, stderr } = this.child;
     if (!stdout || !stderr) throw new Error('the victim was started without pipes');
     createInterface({ input: stdout }).on('line', (line) => {
@@ -82,9 +87,17 @@ export class Victim {
     });
   }
 
-  /** Starts one and waits until it has mapped and touched what it was told to. */
-  static async start(mounted: Starter, file: string, options: VictimOptions = {}): Promise<Victim> {
-    const victim = new Victim(mounted, file, options);
+  /**
+   * Starts one and waits until it has mapped and touched what it was told to.
+   * @param below a command that runs the victim, as in "unshare -p -f": `pid` is that command's
+   */
+  static async start(
+    mounted: Starter,
+    file: string,
+    options: VictimOptions = {},
+    below: readonly string[] = [],
+  ): Promise<Victim> {
+    const victim = new Victim(mounted, file, options, below);
     const ready = options.fork ? 2 : 1;
     for (let i = 0; i < ready; i++) await victim.next('ready');
     return victim;
@@ -92,6 +105,11 @@ export class Victim {
 
   get pid(): number {
     return this.child.pid ?? 0;
+  }
+
+  /** The victim's own number, as it sees itself: another one than `pid` below a debugger or in a pid namespace. */
+  get ownPid(): number {
+    return this.events.find((e) => e.event === 'ready' && e.who === 'parent')?.pid ?? 0;
   }
 
   /** Start of its mapping, as it printed it. */

@@ -93,12 +93,13 @@ export class DirTable {
     this.#tree.insertPayload(dir, slot.hash, slot.seq, 0, this.#pack(name, ino, type));
   }
 
-  /** A copy of the name of an entry, or null when there is no such entry. */
-  nameAt(dir: number, hash: number, seq: number): Uint8Array | null {
+  /** The name of an entry as lossy UTF-8, or null when there is no such entry. */
+  nameText(dir: number, hash: number, seq: number): string | null {
     const cursor = this.#cursor;
     if (!cursor.seek(dir, hash, seq, 0)) return null;
     if (cursor.key(0) !== dir || cursor.key(1) !== hash || cursor.key(2) !== seq) return null;
-    return checkedPayload(cursor).slice(DIRENT_HEADER_BYTES);
+    const { buffer, byteOffset, length } = checkedPayload(cursor);
+    return Buffer.from(buffer, byteOffset, length).toString('utf8', DIRENT_HEADER_BYTES);
   }
 
   /** Visits the entries after `cookie`. The visitor may read the filesystem, but neither change it nor nest. */

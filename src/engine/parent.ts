@@ -66,23 +66,23 @@ export class ParentTable {
   }
 
   #pathOf(dir: number, hash: number, seq: number): string {
-    const names = [this.#nameOf(dir, hash, seq)];
+    let path = `/${this.#nameOf(dir, hash, seq)}`;
     let at = dir;
     for (let steps = 0; at !== ROOT_INO; steps++) {
       this.#checkSteps(steps, dir);
       if (!this.#climb(at))
         throw new CorruptionError(-1, `directory ${at} is in use but has no parent record`);
       const up = this.#up.key(1);
-      names.push(this.#nameOf(up, this.#up.key(2), this.#up.key(3)));
+      path = `/${this.#nameOf(up, this.#up.key(2), this.#up.key(3))}${path}`;
       at = up;
     }
-    return `/${names.reverse().join('/')}`;
+    return path;
   }
 
   #nameOf(dir: number, hash: number, seq: number): string {
-    const name = this.#dirs.nameAt(dir, hash, seq);
+    const name = this.#dirs.nameText(dir, hash, seq);
     if (name === null) throw new CorruptionError(-1, `directory ${dir}: a link of no entry, ${hash}/${seq}`);
-    return Buffer.from(name.buffer, name.byteOffset, name.length).toString('utf8');
+    return name;
   }
 
   /** Puts #up on the only parent record of a directory. */

@@ -3,12 +3,13 @@
  *
  *   victim --file PATH [--map shared|private|none] [--prot r|rw] [--offset N] [--length N]
  *          [--touch read|write|none] [--touch-at N] [--thread] [--fork] [--twice] [--close] [--unlink]
- *          [--sigbus handle|block|ignore|default]
+ *          [--sigbus handle|block|ignore|default] [--mce late|early] [--traced]
  *
  * Offsets are the file's. --touch-at is the file offset that is touched at the start (default: --offset).
  * --thread touches from a second thread, --fork makes a child after the touch that never touches, --twice
  * maps and touches the range a second time, --close closes the descriptor and --unlink removes the name after
- * that.
+ * that. --mce asks rmapfs for that policy, for this process. --traced puts a debugger over it: the program started is
+ * the debugger then, and the pid of the victim is in "ready".
  *
  * It prints one JSON line an event: ready, signal, touch, fault, pending, and takes commands from standard
  * input: "touch N" (load the byte at file offset N), "store N" (store one), "pending" (is SIGBUS pending?)
@@ -21,17 +22,20 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../../native/rmapfs.h"
 #include "json.h"
 
 static struct {
-  const char *file, *map, *prot, *touch, *sigbus;
+  const char *file, *map, *prot, *touch, *sigbus, *mce;
   long long offset, length, touch_at;
-  bool thread, fork, twice, close, unlink;
+  bool thread, fork, twice, close, unlink, traced;
 } opt = {.map = "shared", .prot = "rw", .touch = "read", .sigbus = "handle", .length = 4096, .touch_at = -1};
 
 static volatile unsigned char *base, *second;
@@ -157,6 +161,7 @@ static bool flag(const char *name) {
   if (is(name, "--twice")) return opt.twice = true;
   if (is(name, "--close")) return opt.close = true;
   if (is(name, "--unlink")) return opt.unlink = true;
+  if (is(name, "--traced")) return opt.traced = true;
   return false;
 }
 
@@ -166,6 +171,7 @@ static void option(const char *name, const char *value) {
   else if (is(name, "--prot")) opt.prot = value;
   else if (is(name, "--touch")) opt.touch = value;
   else if (is(name, "--sigbus")) opt.sigbus = value;
+  else if (is(name, "--mce")) opt.mce = value;
   else if (is(name, "--offset")) opt.offset = number(value);
   else if (is(name, "--length")) opt.length = number(value);
   else if (is(name, "--touch-at")) opt.touch_at = number(value);
@@ -196,14 +202,38 @@ static pid_t fork_bystander(void) {
   for (;;) pause();
 }
 
+static void ask_policy(int fd) {
+  struct rmapfs_mce_kill ask = {is(opt.mce, "early") ? RMAPFS_MCE_KILL_EARLY : RMAPFS_MCE_KILL_LATE, 0};
+  if (ioctl(fd, RMAPFS_IOC_MCE_KILL, &ask) == 0) return;
+  fprintf(stderr, "RMAPFS_IOC_MCE_KILL: %s\n", errno_name(errno));
+  exit(3);
+}
+
+/* What a debugger does: gives its child each signal that it stops for. Returns in the child. */
+static void run_below_debugger(void) {
+  pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) _exit(3);
+    return;
+  }
+  int status;
+  while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+    ptrace(PTRACE_CONT, child, NULL, (void *)(intptr_t)WSTOPSIG(status));
+  }
+  exit(WIFEXITED(status) ? WEXITSTATUS(status) : 5);
+}
+
 int main(int argc, char **argv) {
   parse(argc, argv);
+  if (opt.traced) run_below_debugger();
   set_up_signal();
   int fd = open(opt.file, is(opt.prot, "rw") ? O_RDWR : O_RDONLY);
   if (fd < 0) {
     fprintf(stderr, "open %s: %s\n", opt.file, errno_name(errno));
     return 3;
   }
+  if (opt.mce) ask_policy(fd);
   if (!is(opt.map, "none")) base = map_file(fd);
   if (opt.twice) second = map_file(fd);
   pthread_t thread;
