@@ -4,8 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Comparison, Difference, OperationRow } from '../compare/compare.js';
 import { jsonOption } from './arguments.js';
 import type { CliEnvironment } from './environment.js';
-import { CommandError } from './errors.js';
-import { CommandStatus } from './exec.js';
+import { CommandError, CommandStatus } from './errors.js';
 import { type Column, counted, formatTable, printJson } from './output.js';
 
 interface Options {
@@ -28,8 +27,8 @@ shortest script. Needs root, XFS in the kernel, and mkfs.xfs (package xfsprogs).
 Exit status: 0 all the same, 1 something differs, 2 the comparison cannot be made.
 
 Examples:
-  # rmapfs compare
   # rmapfs compare --seed 7 --ops 100000
+  # rmapfs compare
   # rmapfs compare --replay script.txt`;
 
 /** A whole number of 0 .. 2^32 - 1. */

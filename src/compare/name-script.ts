@@ -4,6 +4,7 @@ import { Random } from './random.js';
 
 const DIRECTORIES = ['.', 'd0', 'd1', 'd0/e', 'd1/e'] as const;
 const NAMES = ['a', 'b', 'c', 'd0', 'd1', 'e'] as const;
+const OPEN_FLAGS = ['r', 'u', 'wc', 'uct', 'ucx', 'rD', 'rf', 'wt'];
 const MODES = [
   '644',
   '600',
@@ -100,7 +101,7 @@ class NameScript {
       case 'truncate':
         return `truncate ${this.#path()} ${r.below(20_000)}`;
       case 'open':
-        return `open @${r.below(2)} ${this.#path()} ${r.pick(['r', 'u', 'wc', 'uct', 'ucx', 'rD', 'rf', 'wt'])} ${r.pick(MODES)}`;
+        return `open @${r.below(2)} ${this.#path()} ${r.pick(OPEN_FLAGS)} ${r.pick(MODES)}`;
       case 'close':
         return `close @${r.below(2)}`;
       default:
