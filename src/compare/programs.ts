@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 /** What a comparison runs, as the build puts it. */
 const inPackage = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-export const CLI_PROGRAM = inPackage('dist/cli/main.js');
+const CLI_PROGRAM = inPackage('dist/cli/main.js');
 export const EXEC_PROGRAM = inPackage('build/Release/rmapfs-exec');
 export const AGENT_PROGRAM = inPackage('build/Release/rmapfs-agent');
 
