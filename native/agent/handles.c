@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static int handles[HANDLES] = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
@@ -163,6 +164,15 @@ static long long do_umask(struct call *call)
 	return (long long)umask((mode_t)mode_of(call->word[1]));
 }
 
+/* Until the kernel's coarse clock, which atime has, has moved on. */
+static long long do_pause(struct call *call)
+{
+	const struct timespec time = { .tv_nsec = 30000000 };
+
+	(void)call;
+	return nanosleep(&time, NULL);
+}
+
 void handles_reset(void)
 {
 	for (int i = 0; i < HANDLES; i++) {
@@ -178,5 +188,5 @@ void handles_reset(void)
 const struct operation handle_operations[] = {
 	{ "open", 3, ".n", do_open },	{ "close", 1, "", do_close }, { "pipe", 2, "", do_pipe },
 	{ "memfd", 2, "", do_memfd },	{ "user", 1, "", do_user },   { "limit", 1, "", do_limit },
-	{ "umask", 1, "", do_umask },	{ NULL, 0, NULL, NULL },
+	{ "umask", 1, "", do_umask },	{ "pause", 0, "", do_pause }, { NULL, 0, NULL, NULL },
 };

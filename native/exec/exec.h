@@ -93,6 +93,7 @@ int serve_clone_range(const struct target *target, const struct file *to, uint64
 int serve_dedupe(const struct target *target, const struct file *from, uint64_t argument);
 int serve_fiemap(const struct target *target, const struct file *file, uint64_t argument);
 int serve_fsmap(const struct target *target, const struct file *file, uint64_t argument);
-int serve_fallocate(const struct file *file, uint32_t mode, int64_t offset, int64_t length);
+int serve_fallocate(const struct target *target, const struct file *file, uint32_t mode, int64_t offset,
+		    int64_t length);
 
 #endif

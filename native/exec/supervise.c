@@ -67,7 +67,7 @@ static int dispatch(const struct target *target, const struct file *file, const 
 	const __u64 *args = call->args;
 
 	if (call->nr == __NR_fallocate)
-		return serve_fallocate(file, (uint32_t)args[1], (int64_t)args[2], (int64_t)args[3]);
+		return serve_fallocate(target, file, (uint32_t)args[1], (int64_t)args[2], (int64_t)args[3]);
 	switch ((uint32_t)args[1]) {
 	case FICLONE:
 		return serve_clone(target, file, (int)args[2]);

@@ -2,6 +2,14 @@ import fs from 'node:fs';
 import cliProgress from 'cli-progress';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Comparison, Difference, OperationRow } from '../compare/compare.js';
+import {
+  CompareError,
+  checkMachine,
+  compareFilesystems,
+  parseScript,
+  scriptText,
+  withPair,
+} from '../compare/index.js';
 import { jsonOption } from './arguments.js';
 import type { CliEnvironment } from './environment.js';
 import { CommandError, CommandStatus } from './errors.js';
@@ -62,23 +70,22 @@ const COLUMNS: readonly Column<OperationRow>[] = [
 ];
 
 async function runCompare(env: CliEnvironment, options: Options): Promise<void> {
-  const compare = await import('../compare/index.js');
   try {
-    const script = options.replay === undefined ? undefined : readScript(options.replay, compare.parseScript);
-    await compare.checkMachine();
-    const result = await comparing(env, options, compare, script);
-    await (options.json ? printJson(env, result) : printResult(env, result, compare.scriptText));
+    const script = options.replay === undefined ? undefined : readScript(options.replay);
+    await checkMachine();
+    const result = await comparing(env, options, script);
+    await (options.json ? printJson(env, result) : printResult(env, result));
     if (result.differences.length > 0) throw new CommandStatus(DIFFERS);
   } catch (error) {
-    if (!(error instanceof compare.CompareError)) throw error;
+    if (!(error instanceof CompareError)) throw error;
     env.warn(`rmapfs: cannot compare: ${error.message}\n`);
     throw new CommandStatus(CANNOT_COMPARE);
   }
 }
 
-function readScript(file: string, parse: (text: string) => string[]): string[] {
+function readScript(file: string): string[] {
   try {
-    return parse(fs.readFileSync(file, 'utf8'));
+    return parseScript(fs.readFileSync(file, 'utf8'));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
@@ -90,7 +97,6 @@ function readScript(file: string, parse: (text: string) => string[]): string[] {
 async function comparing(
   env: CliEnvironment,
   options: Options,
-  compare: typeof import('../compare/index.js'),
   script: string[] | undefined,
 ): Promise<Comparison> {
   const bar = new cliProgress.SingleBar({
@@ -112,8 +118,8 @@ async function comparing(
       operations: options.ops,
       ...(script === undefined ? {} : { script }),
     };
-    const result = await compare.withPair((pair) =>
-      compare.compareFilesystems(pair, {
+    const result = await withPair((pair) =>
+      compareFilesystems(pair, {
         ...choices,
         interrupted: () => interrupted,
         progress: (done, what) => bar.update(done, { what }),
@@ -128,13 +134,9 @@ async function comparing(
   throw new CommandStatus(INTERRUPTED);
 }
 
-async function printResult(
-  env: CliEnvironment,
-  result: Comparison,
-  scriptText: (script: readonly string[], about: string) => string,
-): Promise<void> {
+async function printResult(env: CliEnvironment, result: Comparison): Promise<void> {
   const { rows, differences } = result;
-  for (const difference of differences) await env.write(differenceText(difference, scriptText));
+  for (const difference of differences) await env.write(differenceText(difference));
   await env.write(formatTable(COLUMNS, [...rows, totalOf(rows)]));
   const found = differences.length === 0 ? 'no difference' : counted(differences.length, 'difference');
   await env.write(
@@ -154,10 +156,7 @@ function totalOf(rows: readonly OperationRow[]): OperationRow {
   };
 }
 
-function differenceText(
-  { where, line, xfs, rmapfs, script }: Difference,
-  scriptText: (script: readonly string[], about: string) => string,
-): string {
+function differenceText({ where, line, xfs, rmapfs, script }: Difference): string {
   const text = scriptText(script, `${where}: run it with rmapfs compare --replay FILE`);
   return `${where}: "${line}"\n  XFS:    ${xfs}\n  rmapfs: ${rmapfs}\n\n${text}\n`;
 }

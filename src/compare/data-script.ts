@@ -140,6 +140,13 @@ class DataScript {
       case 'fdatasync':
       case 'drop':
         return `${operation} ${file}`;
+      case 'punch':
+      case 'zero':
+      case 'zerokeep':
+        // Zeroing a part of a shared block may leave it shared where it holds zeros already.
+        if (this.#kind === 'exact')
+          return `${operation} ${file} ${this.#aligned(FILE_BLOCKS)} ${this.#aligned(12) || BLOCK}`;
+        return `${operation} ${file} ${this.#range()}`;
       default:
         return `${operation} ${r.chance(10) ? r.pick(HANDLES) : file} ${this.#range()}`;
     }

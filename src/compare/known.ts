@@ -26,7 +26,8 @@ function numberOf(word: string): number {
   return match === null ? Number.NaN : Number(match[1]) * (SUFFIX[match[2]] ?? 1);
 }
 
-const withoutTimes = (answer: string): string => answer.replaceAll(/ (new|mc|m|c|-)\]/g, ']');
+/** An answer without which times moved. */
+export const withoutTimes = (answer: string): string => answer.replaceAll(/ (new|mc|m|c|-)\]/g, ']');
 const errnoOf = (answer: string): string => answer.split(' ')[1];
 
 const usedBefore = (asked: Asked, ...operations: string[]): boolean =>
@@ -35,7 +36,7 @@ const usedBefore = (asked: Asked, ...operations: string[]): boolean =>
 /** A store through a mapping was made before: by the agent, or by another process. */
 const hasStores = (asked: Asked): boolean => usedBefore(asked, 'mstore', 'poke');
 
-/** Ends of files that were, or may have been, within a block. */
+/** Where a block may have been zeroed in part: ends of files and of zeroed ranges. */
 const ENDS: Readonly<Record<string, (words: readonly string[]) => number[]>> = {
   truncate: (w) => [numberOf(w[2])],
   write: (w) => [numberOf(w[2]) + numberOf(w[3])],
@@ -44,7 +45,9 @@ const ENDS: Readonly<Record<string, (words: readonly string[]) => number[]>> = {
   swrite: (w) => [numberOf(w[2]) + numberOf(w[3])],
   mstore: () => [],
   allocate: (w) => [numberOf(w[2]) + numberOf(w[3])],
-  zero: (w) => [numberOf(w[2]) + numberOf(w[3])],
+  zero: (w) => [numberOf(w[2]), numberOf(w[2]) + numberOf(w[3])],
+  punch: (w) => [numberOf(w[2]), numberOf(w[2]) + numberOf(w[3])],
+  zerokeep: (w) => [numberOf(w[2]), numberOf(w[2]) + numberOf(w[3])],
   unshare: (w) => [numberOf(w[2]) + numberOf(w[3])],
   tmpfile: (w) => [numberOf(w[3])],
   copy: (w) => [numberOf(w[2]), numberOf(w[4]), numberOf(w[5])],
@@ -140,7 +143,7 @@ export const KNOWN: readonly Known[] = [
   },
   {
     id: 'shares-more',
-    what: 'the last block of a file stays shared when it is cut or grows; copy_file_range shares all whole blocks',
+    what: 'a shared block stays shared where a part of it is to be zeroed and is zero already, or is cut off',
     is: (asked) =>
       sameButMaps(asked) &&
       hasOddEnds(asked) &&

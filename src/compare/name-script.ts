@@ -4,7 +4,6 @@ import { Random } from './random.js';
 
 const DIRECTORIES = ['.', 'd0', 'd1', 'd0/e', 'd1/e'] as const;
 const NAMES = ['a', 'b', 'c', 'd0', 'd1', 'e'] as const;
-const OPEN_FLAGS = ['r', 'u', 'wc', 'uct', 'ucx', 'rD', 'rf', 'wt'];
 const MODES = [
   '644',
   '600',
@@ -21,6 +20,7 @@ const MODES = [
   '666',
 ] as const;
 const XATTRS = ['user.a', 'user.b', 'user.long-name-of-an-attribute', 'trusted.t', 'security.x'] as const;
+const OPENS = ['r', 'u', 'wc', 'uct', 'ucx', 'rD', 'rf', 'wt'] as const;
 const USER = 1000;
 
 const WEIGHTS = {
@@ -101,7 +101,7 @@ class NameScript {
       case 'truncate':
         return `truncate ${this.#path()} ${r.below(20_000)}`;
       case 'open':
-        return `open @${r.below(2)} ${this.#path()} ${r.pick(OPEN_FLAGS)} ${r.pick(MODES)}`;
+        return `open @${r.below(2)} ${this.#path()} ${r.pick(OPENS)} ${r.pick(MODES)}`;
       case 'close':
         return `close @${r.below(2)}`;
       default:

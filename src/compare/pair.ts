@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import path from 'node:path';
 import { CompareError } from './programs.js';
 import { Side } from './side.js';
 import { judge } from './verdict.js';
@@ -48,7 +47,7 @@ export class Pair {
 
   /** Both in a new directory of /dev/shm. */
   static async make(sabotage: Sabotage = (line) => line): Promise<Pair> {
-    const pair = new Pair(fs.mkdtempSync('/dev/shm/rmapfs-compare-'), sabotage);
+    const pair = new Pair(fs.mkdtempSync(`/dev/shm/rmapfs-compare-${process.pid}-`), sabotage);
     try {
       await pair.#make();
       return pair;
@@ -145,10 +144,5 @@ export class Pair {
     if (this.#made) await Promise.all([this.#xfs.remove(), this.#rmapfs.remove()]);
     this.#made = false;
     fs.rmSync(this.#base, { recursive: true, force: true });
-  }
-
-  /** Where it is, for messages. */
-  get directory(): string {
-    return path.resolve(this.#base);
   }
 }

@@ -54,7 +54,7 @@ export class Reflink {
     this.#checkFiles(src, srcOffset, dst, dstOffset, asked, op);
     const srcSize = this.#core.inodes.size(src);
     const toEnd = asked === 0;
-    if (toEnd && (srcSize === 0 || srcOffset === srcSize)) return;
+    if (toEnd && srcOffset === srcSize) return;
     const length = toEnd ? srcSize - srcOffset : asked;
     if (length < 0 || srcOffset + length > srcSize) throw beyondEnd(src, srcOffset + length, srcSize, op);
     checkAligned(srcOffset, dstOffset, op);

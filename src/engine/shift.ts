@@ -45,6 +45,8 @@ export class ShiftOps {
     const count = blockOf(length);
     remap.breakLayouts(ino, from, FILE_BLOCKS_MAX - from);
     remap.unmap(ino, from, count);
+    // Preallocated blocks past the end do not come into the file: XFS cuts the file to its new size.
+    remap.unmapTail(ino, blocksFor(size), size);
     this.#moveDown(ino, from + count, count, size);
     if (inodes.size(ino) === size) {
       remap.step(MOVE_RECORDS);

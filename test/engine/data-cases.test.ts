@@ -339,6 +339,13 @@ describe('sizes', () => {
     isSound(env);
   });
 
+  it('clones to the end of an empty file from its start only', () => {
+    const env = dataEnv();
+    const [src, dst] = [addFile(env), addFile(env)];
+    expect(outcome(() => env.data.cloneRange(src, 0, dst, B, 0))).toBe('OK');
+    expect(outcome(() => env.data.cloneRange(src, B, dst, B, 0))).toBe('EINVAL');
+  });
+
   it('refuses what ends beyond the largest file, and writes up to it', () => {
     const env = dataEnv();
     const ino = addFile(env);

@@ -46,6 +46,15 @@ describe('collapse', () => {
     expect(numbers()).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9]);
   });
 
+  it('gives preallocated blocks past the end back', () => {
+    const { env, ino } = tenBlocks();
+    env.data.fallocate(ino, 1, blocks(11), blocks(20));
+    env.data.fallocate(ino, COLLAPSE, blocks(2), blocks(3));
+    const last = env.data.extents(ino, 0, blocks(100), 9).at(-1);
+    expect((last?.fileOffset ?? 0) + (last?.length ?? 0)).toBe(blocks(8));
+    expect(checkData(env.ctx)).toEqual([]);
+  });
+
   it('takes no KEEP_SIZE', () => {
     const { env, ino } = tenBlocks();
     expect(outcome(() => env.data.fallocate(ino, COLLAPSE | 1, 0, blocks(1)))).toBe('EOPNOTSUPP');

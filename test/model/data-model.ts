@@ -185,7 +185,7 @@ export class DataModel {
 
   clone(s: number, srcOffset: number, d: number, dstOffset: number, asked: number): Answer {
     const [src, dst] = [this.files[s], this.files[d]];
-    if (asked === 0 && (src.size === 0 || srcOffset === src.size)) return 0;
+    if (asked === 0 && srcOffset === src.size) return 0;
     const length = asked === 0 ? src.size - srcOffset : asked;
     if (srcOffset % BLOCK_SIZE !== 0 || dstOffset % BLOCK_SIZE !== 0) return 'EINVAL';
     if (length < 0 || srcOffset + length > src.size) return 'EINVAL';
