@@ -47,7 +47,7 @@ export class FailureOps {
     const superblock = latent ? null : this.#superblockIn(physical, length);
     if (!latent) trx.commit();
     // Not even this transaction may put a node on one of the blocks.
-    this.#eachBlock(physical, length, (block) => {
+    this.#eachNode(physical, length, (block) => {
       if (lost.has(block) || !this.#store.nodes.isUsed(block)) this.#store.nodes.setBad(block, true);
     });
     let { reason, repaired } = this.#rebuild(lost);
@@ -111,7 +111,7 @@ export class FailureOps {
 
   #nodesIn(physical: number, length: number): ReadonlySet<number> {
     const found = new Set<number>();
-    this.#eachBlock(physical, length, (block) => {
+    this.#eachNode(physical, length, (block) => {
       if (this.#store.nodes.isUsed(block)) found.add(block);
     });
     return found;
@@ -131,14 +131,15 @@ export class FailureOps {
     return Math.min(this.#store.superblock.blocks, blocksFor(physical + length)) - blockOf(physical);
   }
 
-  #eachBlock(physical: number, length: number, visit: (block: number) => void): void {
-    const end = blockOf(physical) + this.#blocks(physical, length);
-    for (let block = blockOf(physical); block < end; block++) visit(block);
+  /** Blocks that are, or could become, tree nodes. */
+  #eachNode(physical: number, length: number, visit: (block: number) => void): void {
+    const first = blockOf(physical);
+    this.#store.nodes.eachOwned(first, first + this.#blocks(physical, length), visit);
   }
 
   #tellNodes(physical: number, length: number): void {
     const { nodes, context } = this.#store;
-    this.#eachBlock(physical, length, (block) => nodes.setBad(block, context.bad.first(block, 1, true) >= 0));
+    this.#eachNode(physical, length, (block) => nodes.setBad(block, context.bad.first(block, 1, true) >= 0));
   }
 }
 

@@ -145,6 +145,26 @@ export class NodeStore {
     }
   }
 
+  /** Visits the blocks of the metadata chunks that lie in [from, to). Takes no longer the larger the range is. */
+  eachOwned(from: number, to: number, visit: (block: number) => void): void {
+    const first = Math.floor(from / META_GROUP_BLOCKS);
+    const end = Math.ceil(to / META_GROUP_BLOCKS);
+    if (end - first > this.#groups.size) {
+      for (const index of this.#groups.keys()) this.#eachOwnedOf(index, from, to, visit);
+    } else {
+      for (let index = first; index < end; index++) this.#eachOwnedOf(index, from, to, visit);
+    }
+  }
+
+  #eachOwnedOf(index: number, from: number, to: number, visit: (block: number) => void): void {
+    const group = this.#groups.get(index);
+    const start = index * META_GROUP_BLOCKS;
+    for (let i = 0; group !== undefined && i < META_GROUP_BLOCKS; i++) {
+      const isInside = start + i >= from && start + i < to;
+      if (isInside && (group[i] & OWNED) !== 0) visit(start + i);
+    }
+  }
+
   /** Whether the block is a node of some tree now. */
   isUsed(block: number): boolean {
     const group = this.#groups.get(Math.floor(block / META_GROUP_BLOCKS));

@@ -111,7 +111,7 @@ export function openStore(media: Media, options: StoreOptions): Store {
   nodes.checkAllOwned();
   const b = trees.badblock.cursor();
   for (let ok = b.seek(0, 0, 0, 0); ok; ok = b.next()) {
-    for (let i = 0; i < b.value(0); i++) nodes.setBad(b.key(0) + i, true);
+    nodes.eachOwned(b.key(0), b.key(0) + b.value(0), (block) => nodes.setBad(block, true));
   }
   space.freeBlocks = superblock.freeBlocks;
   return store;
