@@ -47,14 +47,14 @@ export class EventReaders {
   /** The events of a failure whose victims have been told. One of latent blocks is no news: nobody knows of it. */
   failure(job: FailureJob, victims: number): void {
     if (job.latent) return;
-    const { physical, length, policy, owners } = job;
+    const { physical, length, policy, owners, allOwners } = job;
     this.publish({
       type: 'media-error',
       physical,
       length,
       by: 'poison',
       policy,
-      owners: owners.length,
+      owners: allOwners?.count ?? owners.length,
       victims,
     });
     let left = EVENT_OWNERS_MAX;

@@ -1,6 +1,7 @@
 import createDebug from 'debug';
 import { FsError } from '../errors.js';
 import { type FailureEnv, finishFailure } from '../failure/chain.js';
+import { reportText } from '../failure/report.js';
 import { GOINGDOWN_MODE } from '../vfs/jobs.js';
 import type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob, ToCore } from './bridge.js';
 import type { EventReaders } from './event-readers.js';
@@ -48,7 +49,7 @@ export class Jobs {
       const report = await finishFailure(job, env);
       events.failure(job, report.victims.length + report.victimsOmitted);
       // The core must have the report before the caller can ask for it.
-      await post({ type: 'report', id: job.report, json: JSON.stringify(report) });
+      await post({ type: 'report', id: job.report, json: reportText(job, report) });
       notifier.reply(poisonReply(job, report.victims.length));
     } catch (error) {
       this.#failed(`failure at ${job.physical}`, error, job.unique);

@@ -146,16 +146,18 @@ export async function finishFailure(job: FailureJob, env: FailureEnv): Promise<F
   }
 }
 
-/** mf_dax_kill_procs, for all owners. */
+/** mf_dax_kill_procs, for all owners of which there are pages. */
 function tellOwners(job: FailureJob, env: FailureEnv): FailureReport {
   const owners = job.latent || job.newlyBad === 0 ? [] : fileOwners(job);
+  // A mapping keeps its file open.
+  const mappable = owners.filter((owner) => owner.open);
   const started = env.nowMicros();
-  const found = collectProcs(owners, env);
+  const found = collectProcs(mappable, env);
   const collected = env.nowMicros();
   unmapPages(owners, job, env.invalidator);
   const unmapped = env.nowMicros();
   const policyOf = (victim: Victim): Policy =>
-    env.choices.apply(owners[victim.owner].policy ?? job.policy, victim);
+    env.choices.apply(mappable[victim.owner].policy ?? job.policy, victim);
   const victims = killProcs(found.victims, policyOf, env.table, env.signaller);
   const told = env.nowMicros();
   const micros: FailureTimes = {
@@ -174,9 +176,10 @@ function tellOwners(job: FailureJob, env: FailureEnv): FailureReport {
   return makeReport(job, found, victims, micros);
 }
 
-function fileOwners(job: FailureJob): FileOwner[] {
+function fileOwners(job: FailureJob): (FileOwner & OwnerWithPaths)[] {
+  const owners = job.cached?.map((index) => job.owners[index]) ?? job.owners;
   // The attribute fork is never mapped.
-  return job.owners.filter(
+  return owners.filter(
     (owner): owner is OwnerWithPaths & FileOwner => owner.kind === 'file' && owner.fork === 'data',
   );
 }

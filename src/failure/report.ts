@@ -45,3 +45,10 @@ export function makeReport(
     micros,
   };
 }
+
+/** The report as JSON, with all owners. */
+export function reportText({ allOwners }: FailureJob, report: FailureReport): string {
+  if (allOwners === undefined) return JSON.stringify(report);
+  const { owners: _some, ...rest } = report;
+  return `{"owners":${allOwners.json},${JSON.stringify(rest).slice(1)}`;
+}

@@ -2,14 +2,14 @@ import { decodePoisonRequest, decodeUnpoisonRequest, encodeUnpoisonAnswer } from
 import { POISON_FLAG, POLICIES, type Policy } from '../control/protocol.js';
 import { FsError } from '../errors.js';
 import { deviceFailed, type Holder, type Notified, notifyFailure } from '../failure/chain.js';
-import { REPORT_OWNERS_MAX } from '../limits.js';
+import { EVENT_OWNERS_MAX, REPORT_OWNERS_MAX } from '../limits.js';
 import { IDENTITY, type MediaRange } from '../media/layer.js';
 import { BLOCK_SIZE } from '../types.js';
 import type { VfsContext } from './context.js';
 import { checkedLength, ownersWithPaths } from './documents.js';
 import { policyOfFile } from './file-policy.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
-import type { OwnerWithPaths } from './jobs.js';
+import type { FailureJob, OwnerWithPaths } from './jobs.js';
 
 /** The ioctls that make memory fail, and mend it. */
 
@@ -85,6 +85,22 @@ function withPolicy(c: VfsContext, owner: OwnerWithPaths): OwnerWithPaths {
   return policy === null ? owner : { ...owner, policy };
 }
 
+/** What the main thread gets of the owners: of very many the first, for the events, and those that have pages. */
+function forMain(
+  c: VfsContext,
+  all: readonly OwnerWithPaths[],
+): Pick<FailureJob, 'owners' | 'cached' | 'allOwners'> {
+  const owners: OwnerWithPaths[] = [];
+  const cached: number[] = [];
+  for (const [index, owner] of all.entries()) {
+    const hasPages = owner.kind === 'file' && c.inodes.find(owner.ino)?.cached === true;
+    if (hasPages) cached.push(owners.length);
+    if (hasPages || index < EVENT_OWNERS_MAX) owners.push(owner);
+  }
+  if (owners.length === all.length) return { owners, cached };
+  return { owners, cached, allOwners: { count: all.length, json: JSON.stringify(all) } };
+}
+
 /** What is known in the log, for whoever finds the filesystem shut down. */
 function logMetadata(c: VfsContext, { metadata }: Notified): void {
   for (const { tree, physical } of metadata.repaired) {
@@ -120,6 +136,7 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
     latent,
     policy,
     ...notified,
+    ...forMain(c, notified.owners),
   });
   return 'later';
 }

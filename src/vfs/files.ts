@@ -146,6 +146,7 @@ export const read: Operation = (c, request, reply) => {
   request.need(fuse_read_in.size);
   const at = fuse_read_in.at;
   const { inode } = c.handles.get(request.u64(at.fh), request.nodeid);
+  inode.cached = true;
   const offset = request.u64(at.offset);
   const flags = request.u32(at.flags);
   const { plan } = c;
@@ -176,6 +177,7 @@ export const write: Operation = (c, request, reply) => {
   const size = request.u32(at.size);
   request.need(fuse_write_in.size + size);
   const { inode } = c.handles.get(request.u64(at.fh), request.nodeid);
+  inode.cached = true;
   const offset = request.u64(at.offset);
   if (offset >= MAX_FILE_SIZE) throw new FsError('EFBIG', 'write', `at offset ${offset}`);
   const length = Math.min(size, MAX_FILE_SIZE - offset);

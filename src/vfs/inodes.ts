@@ -15,6 +15,8 @@ export interface Inode {
    * can give it one.
    */
   plain: boolean;
+  /** Something was read or written since the kernel knows it: pages of it may be cached, or mapped. */
+  cached: boolean;
 }
 
 /** Frees an inode that nobody uses any more, if it has no link. */
@@ -58,7 +60,7 @@ export class InodeTable {
   remember(ino: Ino): Inode {
     let inode = this.#byIno.get(ino);
     if (inode === undefined) {
-      inode = { ino, lookups: 0, users: 0, flags: -1, plain: false };
+      inode = { ino, lookups: 0, users: 0, flags: -1, plain: false, cached: false };
       this.#byIno.set(ino, inode);
     }
     inode.lookups += 1;

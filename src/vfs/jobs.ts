@@ -33,7 +33,18 @@ export interface FailureJob {
   length: number;
   latent: boolean;
   policy: Policy;
+  /** Not all of very many, see allOwners. */
   owners: OwnerWithPaths[];
+  /**
+   * Where `owners` are those only that the main thread has work with: how many there are, and all of them as the
+   * report has them. Thousands of objects cross from thread to thread far slower than one text.
+   */
+  allOwners?: { count: number; json: string };
+  /**
+   * Indexes of the owners of whose file the kernel may have pages: nobody can have mapped and touched any other.
+   * Absent: all.
+   */
+  cached?: number[];
   /** Bytes that were not bad before. With none nothing has changed, and nobody is told. */
   newlyBad: number;
   /** What became of metadata in the range. The filesystem is yet to be shut down when some were lost. */

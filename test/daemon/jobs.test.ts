@@ -118,7 +118,7 @@ describe('failure', () => {
     broken.owners = [
       {
         ...{ kind: 'file', ino: asIno(5), fileOffset: 0, physical: 4096, length: 4096, fork: 'data' },
-        ...{ unwritten: false, shareCount: 1, paths: [], open: false },
+        ...{ unwritten: false, shareCount: 1, paths: [], open: true },
       },
     ];
     env.table.scan = () => {

@@ -9,6 +9,7 @@ import {
   notifyFailure,
 } from '../../src/failure/chain.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
+import { reportText } from '../../src/failure/report.js';
 import { MCE_KILL_PROCESSES_MAX } from '../../src/limits.js';
 import type { Layer, MediaRange } from '../../src/media/layer.js';
 import { asIno } from '../../src/types.js';
@@ -181,6 +182,26 @@ describe('finishFailure', () => {
     const damage = { repaired: [], lost: 'no names' };
     await expect(finishFailure(job({ metadata: damage }), { ...env, invalidator })).rejects.toThrow('gone');
     expect(steps).toEqual(['shutdown: no names']);
+  });
+
+  it('only those are looked for that can have pages: of cached files unmapped, of open ones in processes', async () => {
+    const { env, steps, table } = world();
+    await finishFailure(job({ cached: [] }), env);
+    expect([steps, table.scans]).toEqual([[], 0]);
+    const closed = [{ ...fileOwner(20, 1, '/a'), open: false }, fileOwner(21, 5, '/b')] as OwnerWithPaths[];
+    await finishFailure(job({ owners: closed, cached: [0] }), env);
+    expect([steps, table.scans]).toEqual([['invalidate 20 4096+4096'], 0]);
+    const report = await finishFailure(job({ owners: closed, cached: [0, 1] }), env);
+    expect(report.victims).toMatchObject([]);
+    expect(table.scans).toBe(1);
+  });
+
+  it('the report of very many owners has them all', async () => {
+    const { env } = world();
+    const all = Array.from({ length: 300 }, (_, i) => fileOwner(100 + i, 0, `/f${i}`));
+    const many = job({ owners: all.slice(0, 2), allOwners: { count: 300, json: JSON.stringify(all) } });
+    const read = PoisonDocument.parse(JSON.parse(reportText(many, await finishFailure(many, env))));
+    expect(read).toMatchObject({ owners: all, policy: 'early', shutdown: false });
   });
 
   it('a range that was bad already is told to nobody', async () => {
