@@ -9,6 +9,7 @@ import { openRegion } from '../media/region.js';
 import { bindExchange, currentTid, installWakeHandler } from '../native.js';
 import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
+import { groupsOf } from './caller-groups.js';
 import { systemClock } from './clock.js';
 import { describeError } from './log.js';
 
@@ -61,6 +62,7 @@ class Core {
         policy: options.defaultPolicy,
         cache: options.cache,
         accessTimes: options.accessTimes,
+        groupsOf,
         region: options.region,
         outbox: {
           failure: (job) => post({ type: 'failure', job }),

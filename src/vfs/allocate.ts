@@ -10,7 +10,7 @@ import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_UNSHARE_RANGE,
 } from './mode.js';
-import { dropPrivileges, refuseFixed } from './rules.js';
+import { dropPrivileges, refuseFixed, withoutFsetid } from './rules.js';
 
 /** fallocate(2) by the mount's own ioctl, for the modes that the kernel does not pass on to FUSE. */
 
@@ -30,14 +30,14 @@ export function fallocateIoctl(c: VfsContext, call: IoctlCall): IoctlResult {
   if (!MODES.has(mode)) throw new FsError('EOPNOTSUPP', 'fallocate', `mode ${mode} is not for this ioctl`);
   if (!canWrite(call.handle)) throw new FsError('EBADF', 'fallocate', 'the file is not open for writing');
   refuseFixed(c, inode, 'fallocate', true);
-  const { uid } = call;
+  const caller = withoutFsetid(call);
   c.remaps.start({
     unique: call.unique,
     source: inode,
     destination: inode,
     ranges: [changedRange(inode.ino, mode, offset, length)],
     run() {
-      dropPrivileges(c, inode, uid !== 0);
+      dropPrivileges(c, inode, caller);
       c.engine.fallocate(inode.ino, mode, offset, length);
       return NOTHING;
     },

@@ -73,7 +73,7 @@ function refuseChange(c: VfsContext, inode: Inode, valid: number): void {
 function resize(c: VfsContext, inode: Inode, request: Request, valid: number): void {
   const size = request.u64(AT.size);
   if (size > MAX_FILE_SIZE) throw new FsError('EFBIG', 'setattr', `a size of ${size} bytes`);
-  dropPrivileges(c, inode, (valid & FATTR.KILL_SUIDGID) !== 0);
+  dropPrivileges(c, inode, (valid & FATTR.KILL_SUIDGID) !== 0 ? request : null);
   const unchanged = c.engine.getattr(inode.ino, c.attr).size === size;
   c.engine.truncate(inode.ino, size);
   // ftruncate(2) sets the times even when the size stays; the kernel leaves that to the filesystem.
@@ -145,7 +145,7 @@ export const setattr: Operation = (c, request, reply: Reply) => {
   const change = changeOf(c, inode, request, valid);
   if ((valid & FATTR.SIZE) !== 0) resize(c, inode, request, valid);
   if (change !== null) {
-    if (change.uid !== undefined || change.gid !== undefined) dropPrivileges(c, inode, false);
+    if (change.uid !== undefined || change.gid !== undefined) dropPrivileges(c, inode, null);
     inode.plain = false;
     if (change.mode !== undefined && (valid & FATTR.MODE) !== 0) chmodAcl(c, inode, change.mode);
     c.engine.setattr(inode.ino, change);

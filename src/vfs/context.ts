@@ -23,6 +23,8 @@ export interface VfsContext {
   readonly policy: Policy;
   readonly cache: CachePolicy;
   readonly accessTimes: AccessTimes;
+  /** The supplementary groups of a thread. */
+  readonly groupsOf: (tid: number) => readonly number[];
   /** Path of the region, for the info document. */
   readonly region: string;
   readonly outbox: Outbox;

@@ -37,7 +37,7 @@ import {
   SEEK_HOLE,
 } from './mode.js';
 import { newInode } from './namespace.js';
-import { dropPrivileges, flagsOf, refuseFixed, refuseOpen } from './rules.js';
+import { dropPrivileges, flagsOf, refuseFixed, refuseOpen, withoutFsetid } from './rules.js';
 
 /** Open files and their contents. */
 
@@ -56,13 +56,13 @@ function openFlagsOf(c: VfsContext, inode: Inode): number {
 const COPY_ANSWER_MAX_BYTES = 0xffff_f000;
 
 /** Checks the flags, truncates for O_TRUNC and makes the handle. */
-function openInode(c: VfsContext, inode: Inode, flags: number, openFlags: number): Handle {
+function openInode(c: VfsContext, inode: Inode, request: Request, flags: number, openFlags: number): Handle {
   const { mode } = c.engine.getattr(inode.ino, c.attr);
   if (isDirectory(mode)) throw new FsError('EISDIR', 'open', `inode ${inode.ino} is a directory`);
   if (!isRegular(mode)) throw new FsError('EINVAL', 'open', `inode ${inode.ino} is no regular file`);
   refuseOpen(c, inode, flags);
   if ((flags & O_TRUNC) !== 0) {
-    dropPrivileges(c, inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0);
+    dropPrivileges(c, inode, (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0 ? request : null);
     c.engine.truncate(inode.ino, 0);
     // O_TRUNC sets the times of an empty file too.
     c.clock.now(c.now);
@@ -75,7 +75,7 @@ export const open: Operation = (c, request, reply) => {
   request.need(fuse_open_in.size);
   const at = fuse_open_in.at;
   const inode = c.inodes.known(request.nodeid);
-  const handle = openInode(c, inode, request.u32(at.flags), request.u32(at.open_flags));
+  const handle = openInode(c, inode, request, request.u32(at.flags), request.u32(at.open_flags));
   reply.open(handle.fh, openFlagsOf(c, inode));
 };
 
@@ -97,7 +97,7 @@ export const create: Operation = (c, request, reply) => {
     if ((flags & O_EXCL) !== 0) throw new FsError('EEXIST', 'create', 'the name is taken');
     const inode = c.inodes.remember(existing);
     try {
-      const handle = openInode(c, inode, flags, request.u32(at.open_flags));
+      const handle = openInode(c, inode, request, flags, request.u32(at.open_flags));
       const openFlags = openFlagsOf(c, inode);
       reply.created(c.engine.getattr(existing, c.attr), handle.fh, openFlags);
     } finally {
@@ -183,7 +183,7 @@ export const write: Operation = (c, request, reply) => {
   const length = Math.min(size, MAX_FILE_SIZE - offset);
   const writeFlags = request.u32(at.write_flags);
   const fromPageCache = (writeFlags & FUSE_WRITE_CACHE) !== 0;
-  if (!fromPageCache) dropPrivileges(c, inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0);
+  if (!fromPageCache) dropPrivileges(c, inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0 ? request : null);
   reply.count(c.engine.write(inode.ino, offset, request.writeData, length, fromPageCache));
 };
 
@@ -214,12 +214,6 @@ function refuseAllocation(c: VfsContext, inode: Inode, mode: number): void {
   }
 }
 
-/**
- * The request does not say whether the caller may keep the set-id bits (CAP_FSETID), so only root does: as
- * file_modified() has it for a process without that capability.
- */
-const mustDropSetId = (request: Request): boolean => request.uid !== 0;
-
 export const fallocate: Operation = (c, request, reply) => {
   request.need(fuse_fallocate_in.size);
   const at = fuse_fallocate_in.at;
@@ -229,7 +223,7 @@ export const fallocate: Operation = (c, request, reply) => {
   const mode = request.u32(at.mode);
   checkRange('fallocate', offset, length);
   refuseAllocation(c, inode, mode);
-  dropPrivileges(c, inode, mustDropSetId(request));
+  dropPrivileges(c, inode, withoutFsetid(request));
   c.engine.fallocate(inode.ino, mode, offset, length);
   reply.empty();
 };
@@ -260,7 +254,7 @@ function copyRange(c: VfsContext, request: Request, most: number): number {
   if (srcOffset >= MAX_FILE_SIZE) return 0;
   refuseFixed(c, to.inode, 'copy_file_range', false);
   const length = Math.min(request.u64(at.len), most, MAX_FILE_SIZE - dstOffset);
-  dropPrivileges(c, to.inode, mustDropSetId(request));
+  dropPrivileges(c, to.inode, withoutFsetid(request));
   return c.engine.copyRange(from.inode.ino, srcOffset, to.inode.ino, dstOffset, length);
 }
 

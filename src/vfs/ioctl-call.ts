@@ -4,6 +4,7 @@ import type { Handle } from './handles.js';
 export interface IoctlCall {
   readonly unique: bigint;
   readonly uid: number;
+  readonly gid: number;
   readonly pid: number;
   /** The third argument of ioctl(2): for a request with a record its address in the caller. */
   readonly argument: number;

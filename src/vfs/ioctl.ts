@@ -82,6 +82,7 @@ function callOf(c: VfsContext, request: Request, reply: Reply, spec: IoctlSpec):
   return {
     unique: request.unique,
     uid: request.uid,
+    gid: request.gid,
     pid: request.pid,
     argument: request.u64(at.arg),
     handle,

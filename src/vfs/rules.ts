@@ -41,17 +41,42 @@ export function refuseOpen(c: VfsContext, inode: Inode, openFlags: number): void
   refuseFixed(c, inode, 'open', !appends);
 }
 
+/** The ids of a request's caller. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  /** The thread; 0 when it is in another pid namespace. */
+  readonly pid: number;
+}
+
 /**
- * Before the contents change: drops security.capability, and the set-id bits when `setId` says so (the kernel
- * asks for it unless the caller has CAP_FSETID).
+ * The caller, unless it is root. These requests do not say whether the caller has CAP_FSETID, so only root counts as
+ * one who has.
  */
-export function dropPrivileges(c: VfsContext, inode: Inode, setId: boolean): void {
+export const withoutFsetid = (caller: Caller): Caller | null =>
+  caller.uid === 0 ? null : { uid: caller.uid, gid: caller.gid, pid: caller.pid };
+
+/**
+ * The mode after a change of contents by somebody without CAP_FSETID. Set-group-ID of a file that its group may not
+ * execute stays for the group's members only: setattr_should_drop_sgid() of fs/attr.c.
+ */
+function modeAfter(c: VfsContext, mode: number, group: number, { gid, pid }: Caller): number {
+  const after = withoutSetId(mode);
+  if ((after & S_ISGID) === 0 || gid === group || c.groupsOf(pid).includes(group)) return after;
+  return after & ~S_ISGID;
+}
+
+/**
+ * Before the contents change: drops security.capability, and the set-id bits unless `caller` is null: the kernel
+ * asks for it when the caller lacks CAP_FSETID.
+ */
+export function dropPrivileges(c: VfsContext, inode: Inode, caller: Caller | null): void {
   if (inode.plain) return;
-  const mode = c.engine.getattr(inode.ino, c.attr).mode;
+  const { mode, gid } = c.engine.getattr(inode.ino, c.attr);
   if (c.engine.getxattr(inode.ino, CAPABILITY_XATTR) !== null) {
     c.engine.removexattr(inode.ino, CAPABILITY_XATTR);
   }
-  const after = setId ? withoutSetId(mode) : mode;
+  const after = caller !== null ? modeAfter(c, mode, gid, caller) : mode;
   if (after !== mode) c.engine.setattr(inode.ino, { mode: after });
   inode.plain = (after & MODE_BITS & (S_ISUID | S_ISGID)) === 0;
 }

@@ -12,7 +12,7 @@ import type { Inode } from './inodes.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 import type { FileRange } from './jobs.js';
 import { isDirectory, isRegular } from './mode.js';
-import { dropPrivileges, refuseFixed } from './rules.js';
+import { dropPrivileges, refuseFixed, withoutFsetid } from './rules.js';
 
 /**
  * FICLONERANGE and FIDEDUPERANGE by the mount's own ioctls: the VFS keeps the real ones from FUSE. A file is
@@ -63,14 +63,14 @@ export function clone(c: VfsContext, call: IoctlCall): IoctlResult {
   requireRegular(c, destination);
   const source = sourceOf(c, request).inode;
   refuseFixed(c, destination, 'clone', true);
-  const { uid } = call;
+  const caller = withoutFsetid(call);
   c.remaps.start({
     unique: call.unique,
     source,
     destination,
     ranges: rangesOf(c, source, destination, request),
     run() {
-      dropPrivileges(c, destination, uid !== 0);
+      dropPrivileges(c, destination, caller);
       c.engine.cloneRange(source.ino, request.srcOffset, destination.ino, request.dstOffset, request.length);
       return NOTHING;
     },

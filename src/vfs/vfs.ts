@@ -68,6 +68,8 @@ export interface VfsOptions {
   policy: Policy;
   cache: CachePolicy;
   accessTimes: AccessTimes;
+  /** The supplementary groups of a thread. */
+  groupsOf: (tid: number) => readonly number[];
   outbox: Outbox;
   /** The region's path, for `info`. */
   region: string;
@@ -153,6 +155,7 @@ export class Vfs {
       policy: options.policy,
       cache: options.cache,
       accessTimes: options.accessTimes,
+      groupsOf: options.groupsOf,
       region: options.region,
       outbox,
       inodes,

@@ -104,6 +104,7 @@ export const cstring = (text: string): Buffer => Buffer.from(`${text}\0`, 'latin
 export interface Caller {
   uid?: number;
   gid?: number;
+  pid?: number;
 }
 
 /** A Vfs with a wire on which records go in and out, without a kernel. */
@@ -112,6 +113,8 @@ export class FuseHarness {
   readonly request = new Request();
   readonly reply = new Reply();
   readonly vfs: Vfs;
+  /** Supplementary groups of threads. */
+  readonly groups = new Map<number, number[]>();
   readonly #engine: Engine;
   #unique = 0n;
 
@@ -131,6 +134,7 @@ export class FuseHarness {
         policy: 'early',
         cache: 'auto',
         accessTimes,
+        groupsOf: (tid) => this.groups.get(tid) ?? [],
         outbox: this.outbox,
         region: '/region',
       },
@@ -156,6 +160,7 @@ export class FuseHarness {
       nodeid,
       uid: caller.uid ?? 0,
       gid: caller.gid ?? 0,
+      pid: caller.pid ?? 0,
     });
     header.writeBigUInt64LE(this.#unique, fuse_in_header.at.unique);
     return Buffer.concat([header, body]);

@@ -444,6 +444,35 @@ describe('attributes', () => {
     expect(engine.listxattr(asIno(ino))).toEqual([]);
   });
 
+  test.each([
+    ['a member of its group by gid', { uid: 7, gid: 50 }, 0o2644],
+    ['a member by its supplementary groups', { uid: 7, gid: 7, pid: 99 }, 0o2644],
+    ['no member', { uid: 7, gid: 7, pid: 98 }, 0o644],
+    ['a thread that is not known', { uid: 7, gid: 7, pid: 0 }, 0o644],
+  ])('set-group-ID without the right to execute stays for %s', (_, caller, mode) => {
+    fuse.groups.set(99, [3, 50]).set(98, [3]);
+    let count = 0;
+    const file = (): { ino: number; fh: number } => {
+      const made = createFile(`f${++count}`, O_RDWR, 0o644);
+      setattr(made.ino, FATTR.GID, { gid: 50 });
+      setattr(made.ino, FATTR.MODE, { mode: 0o6644 });
+      return made;
+    };
+    const modeOf = (ino: number): number => getattr(ino).mode & 0o7777;
+    const written = file();
+    const record = fill(fuse_write_in, { fh: written.fh, size: 1, write_flags: FUSE_WRITE_KILL_SUIDGID });
+    expect(fuse.call(OPCODE.WRITE, written.ino, cat(record, Buffer.from('x')), caller).error).toBe(0);
+    expect(modeOf(written.ino)).toBe(mode);
+    const allocated = file();
+    const range = fill(fuse_fallocate_in, { fh: allocated.fh, length: 4096 });
+    expect(fuse.call(OPCODE.FALLOCATE, allocated.ino, range, caller).error).toBe(0);
+    expect(modeOf(allocated.ino)).toBe(mode);
+    const cut = file();
+    const size = fill(fuse_setattr_in, { valid: FATTR.SIZE | FATTR.KILL_SUIDGID, size: 0 });
+    expect(fuse.call(OPCODE.SETATTR, cut.ino, size, caller).error).toBe(0);
+    expect(modeOf(cut.ino)).toBe(mode);
+  });
+
   test('statx has the time of birth', () => {
     const { ino } = createFile('a');
     const { body } = fuse.call(OPCODE.STATX, ino, fill(fuse_statx_in, {}));
