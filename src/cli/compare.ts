@@ -35,7 +35,6 @@ shortest script. Needs root, XFS in the kernel, and mkfs.xfs (package xfsprogs).
 Exit status: 0 all the same, 1 something differs, 2 the comparison cannot be made.
 
 Examples:
-  # rmapfs compare
   # rmapfs compare --seed 7 --ops 100000
   # rmapfs compare --replay script.txt`;
 

@@ -28,6 +28,7 @@ const COMMANDS = [
   'events',
   'map',
   'scenario',
+  'compare',
   'stats',
 ];
 
