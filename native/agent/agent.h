@@ -61,6 +61,12 @@ uint8_t *buffer_of(size_t length);
 /* look.c */
 long long look_hash(int fd, const char *how, uint64_t *hash);
 
+/*
+ * The length of a store through a mapping that leaves out the bytes between the end of the file and the end of its
+ * block, unless it begins there or beyond: FUSE's page cache may keep them, and show them when the file grows.
+ */
+size_t within_file(int fd, uint64_t offset, size_t length);
+
 /* views.c */
 void views_reset(void);
 extern sigjmp_buf bus_return;

@@ -91,6 +91,11 @@ static long long do_map_store(struct call *call)
 
 	if (fd < 0)
 		return -1;
+	length = within_file(fd, (uint64_t)offset, length);
+	if (length == 0) {
+		file_close(call->word[1], fd);
+		return 0;
+	}
 	map = mmap(NULL, length + skip, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset - (off_t)skip);
 	if (map != MAP_FAILED) {
 		bus_expected = 1;

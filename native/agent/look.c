@@ -96,6 +96,21 @@ long long look_hash(int fd, const char *how, uint64_t *hash)
 	return result == 0 ? (long long)stat.st_size : -1;
 }
 
+size_t within_file(int fd, uint64_t offset, size_t length)
+{
+	struct stat stat;
+	uint64_t size, whole;
+
+	if (fstat(fd, &stat) != 0)
+		return length;
+	size = (uint64_t)stat.st_size;
+	whole = (size + BLOCK - 1) / BLOCK * BLOCK;
+	/* What reaches the next block is left as it is: it ends with SIGBUS there, and must begin where it does. */
+	if (offset >= whole || offset + length <= size)
+		return length;
+	return offset < size ? (size_t)(size - offset) : 0;
+}
+
 /* FILE [read|direct|map] */
 static long long do_look(struct call *call)
 {

@@ -22,6 +22,7 @@ volatile sig_atomic_t bus_expected;
 struct view {
 	pid_t pid;
 	int socket;
+	int fd;
 	size_t length;
 };
 
@@ -112,6 +113,7 @@ static void end(struct view *view)
 	if (view->pid == 0)
 		return;
 	close(view->socket);
+	close(view->fd);
 	kill(view->pid, SIGKILL);
 	waitpid(view->pid, NULL, 0);
 	view->pid = 0;
@@ -162,6 +164,7 @@ static long long do_view(struct call *call)
 	if (fd < 0)
 		return -1;
 	map = mmap(NULL, view->length, protection_of(kind), sharing_of(kind), fd, 0);
+	view->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	file_close(call->word[2], fd);
 	if (map == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return -1;
@@ -197,12 +200,18 @@ static long long do_peek(struct call *call)
 /* VIEW OFFSET LENGTH SEED: it stores */
 static long long do_poke(struct call *call)
 {
-	const struct wish wish = {
+	const struct view *view = view_of(call->word[1]);
+	struct wish wish = {
 		.offset = (uint64_t)number(call->word[2]),
 		.length = (uint64_t)number(call->word[3]),
 		.seed = (uint64_t)number(call->word[4]),
 	};
 
+	if (view->pid != 0) {
+		wish.length = within_file(view->fd, wish.offset, wish.length);
+		if (wish.length == 0)
+			return 0;
+	}
 	return ask(call, &wish);
 }
 

@@ -87,9 +87,7 @@ class DataScript {
 
   #open(handle: string): void {
     // O_DIRECT here wants whole blocks, which the other operations do not promise.
-    this.lines.push(
-      `open ${handle} ${this.#random.pick(FILES)} ${this.#random.pick(['u', 'u', 'w', 'r', 'ua', 'us'])}`,
-    );
+    this.lines.push(`open ${handle} ${this.#random.pick(FILES)} ${this.#flags()}`);
   }
 
   #line(operation: Operation, file: string): string {
@@ -135,7 +133,7 @@ class DataScript {
       case 'seek':
         return `seek ${file} ${r.pick(['data', 'hole'])} ${r.below(FILE_BLOCKS * BLOCK)}`;
       case 'open':
-        return `open ${r.pick(HANDLES)} ${file} ${r.pick(['u', 'w', 'r', 'ua', 'us'])}`;
+        return `open ${r.pick(HANDLES)} ${file} ${this.#flags()}`;
       case 'fsync':
       case 'fdatasync':
       case 'drop':
@@ -160,6 +158,12 @@ class DataScript {
     const size = length === 0 && operation === 'copy' ? BLOCK : length;
     const [source, target] = [file, r.chance(10) ? r.pick(HANDLES) : this.#file()];
     return `${operation} ${source} ${from} ${target} ${to} ${size}`;
+  }
+
+  /** A write through a descriptor opened to append ends anywhere. */
+  #flags(): string {
+    const flags = ['u', 'u', 'w', 'r', 'us'];
+    return this.#random.pick(this.#kind === 'exact' ? flags : [...flags, 'ua']);
   }
 
   #file(): string {

@@ -11,7 +11,8 @@ export interface Asked {
 
 interface Known {
   id: string;
-  what: string;
+  /** The first cell of its row in docs/SEMANTICS.md. */
+  row: string;
   /** Whether the difference of the two answers is this one and nothing else. */
   is(asked: Asked): boolean;
 }
@@ -105,12 +106,12 @@ const sameButMaps = (asked: Asked): boolean =>
 export const KNOWN: readonly Known[] = [
   {
     id: 'st_blocks',
-    what: "st_blocks: XFS counts its extent tree's blocks and those it set aside for copy-on-write",
+    row: 'st_blocks',
     is: (asked) => asked.xfs.replace(' blocks=more', ' blocks=all') === asked.rmapfs,
   },
   {
     id: 'refused-fallocate',
-    what: 'fallocate that is refused: nothing changes here, XFS sets mtime and ctime before it looks at the arguments',
+    row: 'times of a refused fallocate',
     is: ({ words, xfs, rmapfs }) =>
       FALLOCATES.has(words[0]) &&
       xfs.startsWith('-1') &&
@@ -119,31 +120,31 @@ export const KNOWN: readonly Known[] = [
   },
   {
     id: 'exchange',
-    what: 'exchange of two names: ctime of both inodes here, on XFS only where the parent of a directory changes',
+    row: 'exchange of two names',
     is: ({ words, xfs, rmapfs }) =>
       words[0] === 'rename' && (words[3] ?? '').includes('x') && withoutTimes(xfs) === withoutTimes(rmapfs),
   },
   {
     id: 'mapped-times',
-    what: 'times of stores through a mapping: at write-back here, at the first store to a page on XFS',
+    row: 'mtime of a store through a shared mapping',
     is: (asked) =>
       (hasStores(asked) || asked.words[0] === 'mstore') &&
       withoutTimes(asked.xfs) === withoutTimes(asked.rmapfs),
   },
   {
     id: 'largest-file',
-    what: 'largest file: 16 TiB here (EFBIG beyond), 8 EiB on XFS',
+    row: 'largest file',
     is: ({ words, before }) =>
       before.some(hitLargest) || words.map(numberOf).reduce((sum, n) => sum + (n > 0 ? n : 0), 0) > LARGEST,
   },
   {
     id: 'mapped-blocks',
-    what: 'a store through a mapping may write (and give blocks to) neighbours that are in the same large folio',
+    row: 'neighbours of a store through a mapping',
     is: (asked) => hasStores(asked) && (sameButMaps(asked) || asked.words[0] === 'seek'),
   },
   {
     id: 'shares-more',
-    what: 'a shared block stays shared where a part of it is to be zeroed and is zero already, or is cut off',
+    row: 'zeroing a part of a shared block (truncate, punch, zero-range)',
     is: (asked) =>
       sameButMaps(asked) &&
       hasOddEnds(asked) &&
@@ -154,7 +155,7 @@ export const KNOWN: readonly Known[] = [
   },
   {
     id: 'copied-holes',
-    what: 'copy_file_range of odd ranges: holes stay holes and whole blocks are shared; XFS writes zeros and copies',
+    row: 'copy_file_range',
     is: (asked) =>
       usedBefore(asked, 'copy') &&
       hasOddEnds(asked) &&
@@ -167,7 +168,7 @@ export const KNOWN: readonly Known[] = [
   },
   {
     id: 'unwritten-clone',
-    what: 'clone of unwritten blocks over unwritten ones: a hole here, XFS leaves the blocks that were there',
+    row: 'clone of unwritten over unwritten',
     is: (asked) =>
       usedBefore(asked, 'clone', 'cloneall', 'copy') &&
       sameButMaps(asked) &&
@@ -175,7 +176,7 @@ export const KNOWN: readonly Known[] = [
   },
   {
     id: 'direct-alignment',
-    what: 'O_DIRECT of ranges that are no whole sectors: works here, EINVAL on XFS',
+    row: 'O_DIRECT of odd offsets and lengths',
     is: ({ words, xfs }) =>
       ['dwrite', 'dread'].includes(words[0]) &&
       xfs.startsWith('-1 EINVAL') &&

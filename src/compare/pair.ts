@@ -78,19 +78,24 @@ export class Pair {
     const name = `round-${++this.#rounds}`;
     const steps: Step[] = [];
     try {
-      await this.#ask([`begin ${name}`], [], 0);
+      const begun = await this.#ask([`begin ${name}`], [], 0);
+      if (begun !== undefined) return { steps: [begun], mismatch: begun };
       let at = 0;
       while (at < script.length) {
         const end = script.indexOf('remount', at);
         const part = script.slice(at, end === -1 ? script.length : end);
         const mismatch = await this.#ask(part, steps, at);
-        if (mismatch !== undefined) return { steps, mismatch };
+        if (mismatch !== undefined) return { steps, mismatch: await this.#clear(name, mismatch) };
         at += part.length + 1;
         if (end !== -1) steps.push(await this.#remount(name));
       }
-      return { steps, mismatch: undefined };
-    } finally {
-      await this.#clear(name);
+      const mismatch = await this.#ask([`end ${name}`], steps, script.length);
+      if (steps.pop()?.xfs !== '0 0') this.#broken = true;
+      if (mismatch !== undefined) this.#broken = true;
+      return { steps: mismatch === undefined ? steps : [...steps, mismatch], mismatch };
+    } catch (error) {
+      this.#broken = true;
+      throw error;
     }
   }
 
@@ -129,14 +134,13 @@ export class Pair {
     return { line: 'remount', xfs: '0 0', rmapfs: '0 0' };
   }
 
-  async #clear(name: string): Promise<void> {
-    if (this.#broken) return;
-    const answers = await Promise.all([this.#xfs.run([`end ${name}`]), this.#rmapfs.run([`end ${name}`])]);
-    if (answers.some(([answer]) => answer !== '0 0')) this.#broken = true;
-  }
-
-  log(): string {
-    return this.#rmapfs.log();
+  /** After a difference the directory goes as well; where that cannot be, both filesystems are made anew. */
+  async #clear(name: string, mismatch: Mismatch): Promise<Mismatch> {
+    if (!this.#broken) {
+      const ended = await this.#ask([`end ${name}`], [], 0);
+      if (ended !== undefined) this.#broken = true;
+    }
+    return mismatch;
   }
 
   /** Takes everything away: agents, mounts, the daemon, files. */

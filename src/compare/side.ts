@@ -109,10 +109,4 @@ export class Side {
     }
     fs.rmSync(this.#store, { force: true });
   }
-
-  /** The last lines of the daemon's log, for a report. */
-  log(): string {
-    const file = `${this.#store}.log`;
-    return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').slice(-20).join('\n').trim() : '';
-  }
 }

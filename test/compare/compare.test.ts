@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CATALOGUE } from '../../src/compare/catalogue.js';
 import { dataScript } from '../../src/compare/data-script.js';
@@ -60,8 +62,10 @@ describe('verdict', () => {
     ['7.0.0', true],
   ])('Linux %s has exact times: %s', (release, fine) => expect(hasFineTimes(release)).toBe(fine));
 
-  it('each known difference has a name of its own', () => {
+  it('each known difference has a name of its own, and a row in docs/SEMANTICS.md', () => {
     expect(new Set(KNOWN.map(({ id }) => id)).size).toBe(KNOWN.length);
+    const semantics = readFileSync(join(import.meta.dirname, '../../docs/SEMANTICS.md'), 'utf8');
+    expect(KNOWN.filter(({ row }) => !semantics.includes(`\n| ${row} |`))).toEqual([]);
   });
 });
 
