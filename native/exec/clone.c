@@ -40,28 +40,52 @@ static int check_area(uint64_t offset, uint64_t length)
 	return is_negative(offset) || is_negative(length) || is_negative(offset + length) ? -EINVAL : 0;
 }
 
+static bool is_immutable(const struct file *file)
+{
+	int flags = 0;
+
+	return ioctl(file->fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_IMMUTABLE_FL) != 0;
+}
+
 /*
- * generic_write_check_limits(): RLIMIT_FSIZE of the caller, which the daemon does not know. Ranges that are
- * wrong in themselves are left to the daemon.
+ * generic_write_check_limits(): cuts the length of a range at RLIMIT_FSIZE of the caller, which the daemon does not
+ * know. A file that must not be changed at all comes first.
  */
+static int limit_length(const struct target *target, const struct file *to, uint64_t offset, uint64_t *length)
+{
+	struct rlimit limit;
+
+	if (prlimit(target->tgid, RLIMIT_FSIZE, NULL, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return 0;
+	if (offset < limit.rlim_cur && *length <= limit.rlim_cur - offset)
+		return 0;
+	if (is_immutable(to))
+		return -EPERM;
+	if (offset < limit.rlim_cur) {
+		*length = limit.rlim_cur - offset;
+		return 0;
+	}
+	(void)syscall(SYS_tgkill, target->tgid, target->tid, SIGXFSZ);
+	return -EFBIG;
+}
+
+/* A clone may not be cut. Ranges that are wrong in themselves are left to the daemon. */
 static int check_limit(const struct target *target, const struct ranges *ranges)
 {
 	uint64_t size = (uint64_t)ranges->from->stat.st_size;
-	uint64_t length;
-	struct rlimit limit;
+	uint64_t length, allowed;
+	int error;
 
 	if (ranges->src_offset >= size || ranges->src_offset % BLOCK != 0 || ranges->dst_offset % BLOCK != 0)
 		return 0;
 	length = ranges->length == 0 ? size - ranges->src_offset : ranges->length;
 	if (length > size - ranges->src_offset)
 		return 0;
-	if (prlimit(target->tgid, RLIMIT_FSIZE, NULL, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-		return 0;
-	if (ranges->dst_offset >= limit.rlim_cur) {
-		(void)syscall(SYS_tgkill, target->tgid, target->tid, SIGXFSZ);
-		return -EFBIG;
-	}
-	return length > limit.rlim_cur - ranges->dst_offset ? -EINVAL : 0;
+	allowed = length;
+	error = limit_length(target, ranges->to, ranges->dst_offset, &allowed);
+	if (error != 0)
+		return error;
+	return allowed < length ? -EINVAL : 0;
 }
 
 /* Dirty pages of both reach the daemon before it shares blocks; and the right to share those of `from`. */
@@ -169,14 +193,28 @@ static int dedupe_descriptor(const struct target *target, const struct file *to)
 	return fd < 0 ? -EPERM : fd;
 }
 
+/* A dedupe is cut, and answered as if it had not been. As check_limit(). */
+static int limit_dedupe(const struct target *target, const struct ranges *ranges, uint64_t *length)
+{
+	uint64_t size = (uint64_t)ranges->to->stat.st_size;
+
+	if (ranges->src_offset % BLOCK != 0 || ranges->dst_offset % BLOCK != 0 || *length == 0)
+		return 0;
+	if (ranges->dst_offset >= size || *length > size - ranges->dst_offset)
+		return 0;
+	return limit_length(target, ranges->to, ranges->dst_offset, length);
+}
+
 /* The rest of vfs_dedupe_file_range_one(), through `fd`. */
-static int dedupe_by(int fd, const struct rmapfs_clone_token *token, const struct ranges *ranges)
+static int dedupe_by(const struct target *target, int fd, const struct rmapfs_clone_token *token,
+		     const struct ranges *ranges)
 {
 	const struct file *to = ranges->to;
+	uint64_t length = ranges->length;
+	int error;
 	struct rmapfs_dedupe request = {
 		.src_offset = ranges->src_offset,
 		.dst_offset = clamp_offset(ranges->dst_offset),
-		.length = ranges->length,
 	};
 
 	if (to->stat.st_dev != ranges->from->stat.st_dev)
@@ -185,8 +223,12 @@ static int dedupe_by(int fd, const struct rmapfs_clone_token *token, const struc
 		return -EISDIR;
 	if (!S_ISREG(to->stat.st_mode))
 		return -EINVAL;
+	error = limit_dedupe(target, ranges, &length);
+	if (error != 0)
+		return error;
 	if (fsync(to->fd) != 0)
 		return -errno;
+	request.length = length;
 	memcpy(request.token, token->token, sizeof(request.token));
 	return ioctl(fd, RMAPFS_IOC_DEDUPE, &request) != 0 ? -errno : request.status;
 }
@@ -204,7 +246,7 @@ static int dedupe_one(const struct target *target, const struct rmapfs_clone_tok
 	fd = dedupe_descriptor(target, to);
 	if (fd < 0)
 		return fd;
-	status = dedupe_by(fd, token, ranges);
+	status = dedupe_by(target, fd, token, ranges);
 	if (fd != to->fd)
 		close(fd);
 	return status;

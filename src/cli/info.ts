@@ -62,7 +62,7 @@ const yesNo = (value: boolean): string => (value ? 'yes' : 'no');
 
 function infoText(info: InfoDocument): string {
   const mounted = info.pid !== undefined;
-  const { total, free, shared, bad } = info.blocks;
+  const { total, free, shared, saved, bad } = info.blocks;
   const blocks = (count: number) => `${count} (${humanSize(count * info.blockSize)})`;
   const lines: [string, string][] = [
     ['label', info.label || '-'],
@@ -71,6 +71,7 @@ function infoText(info: InfoDocument): string {
     ['blocks', `${blocks(total)} of ${info.blockSize} bytes`],
     ['free', blocks(free)],
     ['shared', blocks(shared)],
+    ['saved by sharing', blocks(saved)],
     ['bad', blocks(bad)],
     ['inodes', `${info.inodes}`],
     ['last transaction', `${info.lastTransaction}`],

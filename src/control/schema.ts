@@ -19,6 +19,8 @@ export const InfoDocument = z.looseObject({
     free: count,
     /** Blocks with two owners and more. */
     shared: count,
+    /** Blocks that the files would take more without sharing: the sum of (owners - 1). */
+    saved: count,
     bad: count,
   }),
   inodes: count,

@@ -60,22 +60,38 @@ export class OwnerQueries {
     return at + 1 - this.#refcount.runBefore(at + 1, at + 1 - limit, newCountRun()).length;
   }
 
-  /** Visits the blocks [from, end) of the segment that starts at `start`. */
+  /**
+   * Visits the blocks [from, end) of the segment that starts at `start`. Owners that begin at `from` are in the order
+   * of the keys, so that a query in pages reads each of very many once.
+   */
   #segment(start: number, from: number, end: number, count: number, walk: Walk): void {
     const cursor = this.#rmap;
-    const first: Record[] = [];
+    const earlier: Record[] = [];
     let covered = from;
     let more = cursor.seekOverlap(from, end);
-    while (more && cursor.key(0) <= from) {
+    for (; more && cursor.key(0) < from; more = cursor.nextOverlap()) {
       const record = readRecord(cursor);
       covered = Math.max(covered, record.end);
       // What began before `from` is cut there, or was visited before: see query().
-      if (start === from || record.start === from || record.owner > MAX_INO) first.push(record);
-      more = cursor.nextOverlap();
+      if (start === from || record.owner > MAX_INO) earlier.push(record);
     }
-    first.sort((a, b) => a.owner - b.owner || a.from - b.from);
-    for (const record of first) this.#record(record, from, end, count, walk);
-    for (; more && !walk.stopped; more = cursor.nextOverlap()) {
+    earlier.sort(byOwner);
+    if (count > 1) {
+      // Shared blocks have owners up to the end of the segment.
+      covered = end;
+      more = more && walk.seek(cursor, from);
+    }
+    let next = 0;
+    for (; more && cursor.key(0) === from && !walk.stopped; more = cursor.next()) {
+      const record = readRecord(cursor);
+      for (; next < earlier.length && byOwner(earlier[next], record) < 0; next++) {
+        this.#record(earlier[next], from, end, count, walk);
+      }
+      this.#record(record, from, end, count, walk);
+      covered = Math.max(covered, record.end);
+    }
+    for (; next < earlier.length; next++) this.#record(earlier[next], from, end, count, walk);
+    for (; more && cursor.key(0) < end && !walk.stopped; more = cursor.next()) {
       const record = readRecord(cursor);
       if (record.start > covered) walk.free(covered, record.start);
       this.#record(record, from, end, count, walk);
@@ -114,6 +130,13 @@ class Walk {
   constructor(visit: Visitor, after: OwnerCursor | undefined) {
     this.#visit = visit;
     this.#after = after;
+  }
+
+  /** Puts the cursor, which stands on the first record of block `from` or behind, on the first that was not passed. */
+  seek(cursor: Cursor, from: number): boolean {
+    const after = this.#after;
+    if (after === undefined || blockOf(after.physical) !== from || cursor.key(0) !== from) return true;
+    return cursor.seek(from, after.ino, blockOf(after.fileOffset), 0);
   }
 
   file(record: Record, start: number, stop: number, shareCount: number): void {
@@ -160,6 +183,8 @@ class Walk {
     return owner < after.ino || (owner === after.ino && fileOffset <= after.fileOffset);
   }
 }
+
+const byOwner = (a: Record, b: Record): number => a.owner - b.owner || a.from - b.from;
 
 function range(start: number, stop: number): { physical: number; length: number } {
   return { physical: start * BLOCK_SIZE, length: (stop - start) * BLOCK_SIZE };

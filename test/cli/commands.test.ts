@@ -61,6 +61,7 @@ describe('JSON and tables', () => {
     const { stdout } = await run('info', fake.directory);
     expect(stdout).toContain(INFO.uuid);
     expect(stdout).toContain('1048576');
+    expect(stdout).toMatch(/^saved by sharing +3 \(12\.0 KiB\)$/m);
   });
 
   test('extents', async () => {

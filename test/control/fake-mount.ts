@@ -18,7 +18,7 @@ export const INFO: InfoDocument = {
   uuid: '00000000-0000-0000-0000-000000000001',
   size: 1048576,
   blockSize: 4096,
-  blocks: { total: 256, free: 200, shared: 2, bad: 1 },
+  blocks: { total: 256, free: 200, shared: 2, saved: 3, bad: 1 },
   inodes: 3,
   lastTransaction: 17,
   clean: true,

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkRegion } from '../../src/check/region.js';
+import type { Owner, OwnerCursor } from '../../src/engine/api.js';
 import { mkfs, openEngine, type RegionEngine } from '../../src/engine/index.js';
 import { S_IFREG } from '../../src/engine/mode.js';
 import { newReadPlan } from '../../src/engine/read.js';
@@ -89,6 +90,26 @@ describe('the cost of sharing', () => {
     // The first count of shared blocks reads all of them.
     engine.space();
     expect(visitsOf(run)).toBeLessThan(VISITS_MAX);
+  });
+
+  it('owners of one block, in pages: each is read once', () => {
+    const [{ physical }] = engine.extents(source, 0, BLOCK_SIZE, 1);
+    const seen = new Set<string>();
+    const last: { at?: OwnerCursor } = {};
+    const visits = Array.from({ length: 100 }, () =>
+      visitsOf(() => {
+        let room = 10;
+        const take = (owner: Owner): boolean => {
+          if (owner.kind !== 'file') return true;
+          seen.add(`${owner.ino} ${owner.fileOffset}`);
+          last.at = owner;
+          return --room > 0;
+        };
+        engine.owners(physical, BLOCK_SIZE, take, last.at);
+      }),
+    );
+    expect(seen.size).toBe(1000);
+    expect(Math.max(...visits)).toBeLessThan(15);
   });
 
   it('and fsck finds nothing', () => {

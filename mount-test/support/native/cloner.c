@@ -4,7 +4,8 @@
  *   cloner threads SRC DST COUNT   COUNT threads clone SRC to DST.0, DST.1, ... twenty times each
  *   cloner mapped SRC DST          stores to a mapping of SRC, clones it, prints the byte in DST
  *   cloner compat SRC DST          FICLONE and TCGETS by the 32-bit system call: prints their errnos
- *   cloner limit SRC DST BYTES     FICLONERANGE of 4096 bytes to 8192, under RLIMIT_FSIZE
+ *   cloner limit SRC DST BYTES     FICLONERANGE of 4096 bytes to 8192, under RLIMIT_FSIZE; the same to an immutable
+ *                                  file; then FIDEDUPERANGE of 12288 bytes at 8192 in both
  *
  * prints one JSON object; 3 where the preparation failed.
  */
@@ -83,13 +84,38 @@ static int compat(int src, int dst) {
   return 0;
 }
 
+static void print_dedupe(int src, int dst) {
+  union {
+    struct file_dedupe_range range;
+    char room[sizeof(struct file_dedupe_range) + sizeof(struct file_dedupe_range_info)];
+  } u = {.range = {.src_offset = 8192, .src_length = 12288, .dest_count = 1}};
+  u.range.info[0].dest_fd = dst;
+  u.range.info[0].dest_offset = 8192;
+  if (ioctl(src, FIDEDUPERANGE, &u)) {
+    printf("\"%s\"", errno_name(errno));
+    return;
+  }
+  int status = u.range.info[0].status;
+  if (status < 0) printf("\"%s\"", errno_name(-status));
+  else printf("[%d,%llu]", status, (unsigned long long)u.range.info[0].bytes_deduped);
+}
+
+/* The dedupe comes first: a clone makes the files equal where it may. */
 static int limited(int src, int dst, long bytes) {
   struct rlimit limit = {bytes, bytes};
   struct file_clone_range range = {src, 0, 4096, 8192};
+  int immutable = FS_IMMUTABLE_FL, none = 0;
   signal(SIGXFSZ, SIG_IGN);
   if (setrlimit(RLIMIT_FSIZE, &limit)) return 3;
+  printf("{\"dedupe\":");
+  print_dedupe(src, dst);
+  if (ioctl(dst, FS_IOC_SETFLAGS, &immutable)) return 3;
+  int fixed = ioctl(dst, FICLONERANGE, &range);
+  printf(",\"immutable\":\"%s\",\"immutableDedupe\":", errno_name(fixed ? errno : 0));
+  print_dedupe(src, dst);
+  if (ioctl(dst, FS_IOC_SETFLAGS, &none)) return 3;
   int result = ioctl(dst, FICLONERANGE, &range);
-  printf("{\"errno\":\"%s\"}\n", errno_name(result ? errno : 0));
+  printf(",\"clone\":\"%s\"}\n", errno_name(result ? errno : 0));
   return 0;
 }
 
