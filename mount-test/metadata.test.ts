@@ -115,7 +115,7 @@ describe('metadata that stand in one place only', () => {
   it.each(['inode', 'dirent', 'xattr'])(
     'a node of the %s tree: EIO, mapped pages load, the next mount says why',
     (tree) =>
-      withMount({ size: '16M' }, async (m) => {
+      withMount({ size: '16M', damaged: true }, async (m) => {
         const { orphan } = populate(m);
         closeSync(orphan);
         const victim = await Victim.start(m, m.path('a'), { length: BLOCKS * BLOCK, touchAt: BLOCK });
@@ -162,7 +162,7 @@ describe('metadata that stand in one place only', () => {
     }));
 
   it('a range of data and metadata: the owners of data are told, then it shuts down', () =>
-    withMount({ size: '16M' }, async (m) => {
+    withMount({ size: '16M', damaged: true }, async (m) => {
       const { orphan } = populate(m);
       closeSync(orphan);
       const victim = await Victim.start(m, m.path('copy'), { length: BLOCKS * BLOCK });

@@ -1,6 +1,6 @@
 import { readFileSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { cli, cliOk, type Mounted, withMount } from './support/harness.js';
+import { CLI, cli, cliOk, type Mounted, withMount } from './support/harness.js';
 import {
   type BadRange,
   BLOCK,
@@ -242,7 +242,19 @@ describe('the list of bad blocks', () => {
       const { file } = withBadBlock(m);
       const before = badBlocks(m);
       const again = cli('poison', '--file', file, '--offset', String(AT), '--length', String(BLOCK));
-      expect(again.status).toBe(0);
+      expect(again).toMatchObject({ status: 0, stdout: expect.stringMatching(/^The range was bad already/) });
       expect(badBlocks(m)).toEqual(before);
+    }));
+
+  it('poison is for root and the user who mounted: EPERM for others, with the reason', () =>
+    withMount({}, (m) => {
+      writeFileSync(m.path('a'), 'x');
+      const args = [CLI, 'poison', m.dir, '--offset', '0', '--length', String(BLOCK)];
+      const refused = run(process.execPath, args, { uid: 65534, gid: 65534 });
+      expect(refused).toMatchObject({
+        status: 1,
+        stderr: expect.stringMatching(/allowed to root and to the user/),
+      });
+      expect(badBlocks(m)).toEqual([]);
     }));
 });

@@ -29,7 +29,8 @@ Examples:
   $ rmapfs poison --file /mnt/pmem/data --offset 8K --length 4K --policy late --json
 
 Policies: early (SIGBUS to every process that has the page mapped and touched), late (unmap only),
-kill (SIGKILL instead of SIGBUS), notify (events only).
+kill (SIGKILL instead of SIGBUS), notify (events only). The nearest wins: --policy, the file's attribute
+user.rmapfs.policy, the mount's.
 
 By choice, among the blocks that hold data of files, or those of one file (--owner):
   $ rmapfs poison /mnt/pmem --random 3 --seed 7

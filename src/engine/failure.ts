@@ -1,4 +1,4 @@
-import { CorruptionError } from '../errors.js';
+import { CorruptionError, FsError } from '../errors.js';
 import { asPhys, BLOCK_SIZE, blockOf, blocksFor } from '../types.js';
 import type { MetadataDamage } from './api.js';
 import type { BadBlocks } from './badblock.js';
@@ -38,10 +38,11 @@ export class FailureOps {
     this.#data = data;
   }
 
-  /** See Failure.poison(). ENXIO and EINVAL come first, with nothing changed. */
+  /** See Failure.poison(). ENXIO, EINVAL and EROFS come first, with nothing changed. */
   poison(physical: number, length: number, latent: boolean): number {
-    const { trx } = this.#store;
+    const { trx, context } = this.#store;
     this.#data.isBad(physical, length);
+    if (context.media.readOnly) throw new FsError('EROFS', 'poison', 'the region is mounted read-only');
     this.damage = NO_DAMAGE;
     const lost = latent ? new Set<number>() : this.#nodesIn(physical, length);
     const superblock = latent ? null : this.#superblockIn(physical, length);

@@ -223,4 +223,14 @@ describe('several nodes at once', () => {
     expect(engine.damage.lost).toMatch(/a node of the .* tree lies on the bad block \d+ \(and \d+ more\)/);
     expect(() => engine.write(asIno(3), 0, Buffer.alloc(1), 1, false)).toThrow(/EIO/);
   });
+
+  it('a region that is mounted read-only is left alone', () => {
+    const image = makeImage();
+    const media = memoryMedia(BLOCKS, { image, readOnly: true });
+    const engine = openEngine(media, { clock });
+    const node = kindsOf(engine).indexOf('tree:rmap');
+    expect(() => engine.poison(node * BLOCK_SIZE, BLOCK_SIZE, false)).toThrow(/EROFS/);
+    expect(media.bytes(asPhys(0), BLOCKS).equals(image)).toBe(true);
+    expect(problems(engine)).toEqual([]);
+  });
 });
