@@ -11,6 +11,7 @@ import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
 import { systemClock } from './clock.js';
 import { describeError } from './log.js';
+import { faultingProcess } from './page-fault.js';
 
 /**
  * The core: the worker that owns the engine and answers the kernel. It never waits for the main thread but
@@ -62,6 +63,7 @@ class Core {
         cache: options.cache,
         accessTimes: options.accessTimes,
         region: options.region,
+        faultingProcess,
         outbox: {
           failure: (job) => post({ type: 'failure', job }),
           remap: (job) => post({ type: 'remap', job }),

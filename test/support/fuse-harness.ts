@@ -131,6 +131,7 @@ export class FuseHarness {
         policy: 'early',
         cache: 'auto',
         accessTimes,
+        faultingProcess: () => 0,
         outbox: this.outbox,
         region: '/region',
       },
