@@ -122,7 +122,8 @@ function documentText(document: ScrubDocument, dir: string): string {
   const bad = latent.reduce((sum, found) => sum + found.length, 0);
   let text = `read ${position - from} bytes from offset ${from} on: ${bad} bytes with latent errors\n`;
   for (const found of latent) {
-    text += `\n${found.length} bytes at physical offset ${found.physical}, ${counted(found.victims.length, 'victim')}\n`;
+    const victims = counted(found.victims.length, 'victim');
+    text += `\n${found.length} bytes at physical offset ${found.physical}, ${victims}\n`;
     text += formatTable(OWNER_COLUMNS, found.owners);
   }
   for (const { physical, tree, detail } of damaged) {

@@ -179,8 +179,8 @@ export const EVENTS = {
 } as const;
 
 /**
- * One step of a scrub: reads on from where the last step of this mount ended, up to a latent error. Everyone was told of
- * that one before the answer comes.
+ * One step of a scrub: reads on from where the last step of this mount ended, up to a latent error. Everyone was told
+ * of that one before the answer comes.
  */
 export const SCRUB = {
   /** In: bytes to read at most; at least one block is read. */

@@ -34,7 +34,7 @@ export function scrub(c: VfsContext, call: IoctlCall): IoctlResult {
   return 'later';
 }
 
-/** The maps that say what is where may themselves lie on a latent error: then that is what was found, and no progress. */
+/** The maps that say what is where may lie on a latent error themselves: then that is what was found. */
 function scrubbed(c: VfsContext, from: number, length: number): ScrubbedRange {
   try {
     return c.engine.scrub(from, length);
