@@ -191,6 +191,20 @@ struct rmapfs_events {
 	char data[RMAPFS_PAGE_BYTES - 32];
 };
 
+#define RMAPFS_SCRUB_RESTART 1 /* from the start of the region */
+
+/* One step of a scrub. Where it goes on is the mount's; at region_size it is done. */
+struct rmapfs_scrub {
+	__u64 max_bytes; /* in: to read at most */
+	__u32 flags;     /* in */
+	__u32 pad;
+	__u64 from;        /* out: the range that was read, up to position */
+	__u64 position;    /* out */
+	__u64 region_size; /* out */
+	__u64 report;      /* out: id for RMAPFS_IOC_REPORT of a latent error that was found, or 0 */
+	__u64 damaged;     /* out: id of a list of damaged metadata, or 0 */
+};
+
 #define RMAPFS_IOC_CLONE_TOKEN _IOR(RMAPFS_IOC_TYPE, 1, struct rmapfs_clone_token)
 #define RMAPFS_IOC_CLONE _IOW(RMAPFS_IOC_TYPE, 2, struct rmapfs_clone)
 #define RMAPFS_IOC_DEDUPE _IOWR(RMAPFS_IOC_TYPE, 3, struct rmapfs_dedupe)
@@ -202,6 +216,7 @@ struct rmapfs_events {
 #define RMAPFS_IOC_REPORT _IOWR(RMAPFS_IOC_TYPE, 9, struct rmapfs_report)
 #define RMAPFS_IOC_FALLOCATE _IOW(RMAPFS_IOC_TYPE, 10, struct rmapfs_fallocate)
 #define RMAPFS_IOC_MCE_KILL _IOW(RMAPFS_IOC_TYPE, 24, struct rmapfs_mce_kill)
+#define RMAPFS_IOC_SCRUB _IOWR(RMAPFS_IOC_TYPE, 16, struct rmapfs_scrub)
 #define RMAPFS_IOC_EVENTS _IOWR(RMAPFS_IOC_TYPE, 17, struct rmapfs_events)
 
 #endif

@@ -88,6 +88,10 @@ export const FAULT_BLOCKS_MAX = 65_536;
 /** How often `rmapfs scenario` looks whether a condition holds, and how long at most when the step does not say. */
 export const SCENARIO_POLL_MS = 20;
 export const SCENARIO_WAIT_MS = 60_000;
+/** Pages of processes that are remembered as mapped although they were dropped for a latent error. */
+export const LATENT_MAPPERS_MAX = 65_536;
+/** Most bytes that one step of a scrub reads: the core serves nobody meanwhile. */
+export const SCRUB_STEP_MAX_BYTES = 16 * 1024 * 1024;
 /** A daemon log longer than this is put aside (.old) by the next mount. */
 export const LOG_FILE_MAX_BYTES = 4 * 1024 * 1024;
 /** How long `rmapfs mount` waits for the daemon to report, and `rmapfs umount` for it to end. */

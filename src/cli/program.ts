@@ -37,6 +37,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   badblocks: async () => (await import('./badblocks.js')).registerBadBlocks,
   events: async () => (await import('./events.js')).registerEvents,
   map: async () => (await import('./map.js')).registerMap,
+  scrub: async () => (await import('./scrub.js')).registerScrub,
   scenario: async () => (await import('./scenario.js')).registerScenario,
   compare: async () => (await import('./compare.js')).registerCompare,
   stats: async () => (await import('./stats.js')).registerStats,

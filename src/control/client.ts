@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { REPORT_BYTES_MAX } from '../limits.js';
 import {
   type BadBlockRecord,
@@ -12,6 +12,7 @@ import {
   decodeFsmapAnswer,
   decodePoisonAnswer,
   decodeReportAnswer,
+  decodeScrubAnswer,
   decodeUnpoisonAnswer,
   type ExtentRecord,
   encodeBadBlocksRequest,
@@ -22,6 +23,7 @@ import {
   encodeFsmapRequest,
   encodePoisonRequest,
   encodeReportRequest,
+  encodeScrubRequest,
   encodeUnpoisonRequest,
   type FsmapCursor,
   type FsmapRecord,
@@ -31,8 +33,9 @@ import {
 } from './codec.js';
 import { ControlError, errnoNameOf } from './error.js';
 import type { Direction, Ioctl } from './ioctl.js';
-import { CLONE_TOKEN, IOC, REPORT_KIND } from './protocol.js';
+import { CLONE_TOKEN, IOC, REPORT_KIND, SCRUB_FLAG } from './protocol.js';
 import {
+  DamagedDocument,
   EventDocument,
   InfoDocument,
   type OwnerDocument,
@@ -52,6 +55,17 @@ export interface EventsPage {
   /** Events that were dropped before the first of these. */
   lost: number;
   events: EventDocument[];
+}
+
+/** See ControlClient.scrub(). Bytes. */
+export interface ScrubStep {
+  /** The range that was read, [from, position); done where it ends at `size`. */
+  from: number;
+  position: number;
+  size: number;
+  /** A latent error, of which everyone was told. */
+  found: PoisonDocument | null;
+  damaged: DamagedDocument[];
 }
 
 /** A part of a file to share with another file. A length of 0 goes to the source's end. */
@@ -148,6 +162,22 @@ export class ControlClient {
     const lines = Buffer.from(answer.data).toString('utf8').split('\n').slice(0, answer.count);
     const events = lines.map((line) => this.#validated('events', EventDocument, line));
     return { cursor: answer.cursor, lost: answer.lost, events };
+  }
+
+  /** One step of the mount's scrub: reads at most `maxBytes` on from where the last step ended, or from the start. */
+  scrub(maxBytes: number, restart: boolean): ScrubStep {
+    const record = encodeScrubRequest({ maxBytes, flags: restart ? SCRUB_FLAG.restart : 0 });
+    const { from, position, size, report, damaged } = decodeScrubAnswer(
+      this.#call('scrub', IOC.scrub, 'both', record),
+    );
+    const read = (id: number): string => this.#readReport('scrub', 0, 0, 0, id);
+    return {
+      from,
+      position,
+      size,
+      found: report === 0 ? null : this.#validated('scrub', PoisonDocument, read(report)),
+      damaged: damaged === 0 ? [] : this.#validated('scrub', z.array(DamagedDocument), read(damaged)),
+    };
   }
 
   /** The extents of the open file, a page of records at a time. */

@@ -10,6 +10,7 @@ import {
   FSMAP,
   POISON,
   REPORT,
+  SCRUB,
   TOKEN_BYTES,
   UNPOISON,
 } from './protocol.js';
@@ -576,5 +577,57 @@ export function decodeEventsAnswer(answer: Uint8Array): EventsAnswer {
     lost: getU64(record, EVENTS.lost),
     count: record.readUInt32LE(EVENTS.count),
     data: Buffer.from(record.subarray(EVENTS.data, EVENTS.data + bytes)),
+  };
+}
+
+// SCRUB
+
+export interface ScrubRequest {
+  maxBytes: number;
+  /** SCRUB_FLAG bits. */
+  flags: number;
+}
+
+export interface ScrubAnswer {
+  /** The range that was read, [from, position). */
+  from: number;
+  position: number;
+  /** Of the region. */
+  size: number;
+  /** Ids of documents, or 0. */
+  report: number;
+  damaged: number;
+}
+
+export function encodeScrubRequest(request: ScrubRequest): Buffer {
+  const record = Buffer.alloc(SCRUB.size);
+  putU64(record, SCRUB.maxBytes, request.maxBytes);
+  record.writeUInt32LE(request.flags, SCRUB.flags);
+  return record;
+}
+
+export function decodeScrubRequest(request: Uint8Array): ScrubRequest {
+  const record = view(request, SCRUB.size);
+  return { maxBytes: getU64(record, SCRUB.maxBytes), flags: record.readUInt32LE(SCRUB.flags) };
+}
+
+export function encodeScrubAnswer(into: Uint8Array, answer: ScrubAnswer): Buffer {
+  const record = view(into, SCRUB.size);
+  putU64(record, SCRUB.from, answer.from);
+  putU64(record, SCRUB.position, answer.position);
+  putU64(record, SCRUB.regionSize, answer.size);
+  putU64(record, SCRUB.report, answer.report);
+  putU64(record, SCRUB.damaged, answer.damaged);
+  return record;
+}
+
+export function decodeScrubAnswer(answer: Uint8Array): ScrubAnswer {
+  const record = view(answer, SCRUB.size);
+  return {
+    from: getU64(record, SCRUB.from),
+    position: getU64(record, SCRUB.position),
+    size: getU64(record, SCRUB.regionSize),
+    report: getU64(record, SCRUB.report),
+    damaged: getU64(record, SCRUB.damaged),
   };
 }

@@ -178,6 +178,27 @@ export const EVENTS = {
   size: IOCTL_PAGE_BYTES,
 } as const;
 
+/**
+ * One step of a scrub: reads on from where the last step of this mount ended, up to a latent error. Everyone was told
+ * of that one before the answer comes.
+ */
+export const SCRUB = {
+  /** In: bytes to read at most; at least one block is read. */
+  maxBytes: 0,
+  /** In, u32: SCRUB_FLAG. */
+  flags: 8,
+  /** Out: the range that was read, [from, position). At regionSize it is done, and the next step begins anew. */
+  from: 16,
+  position: 24,
+  regionSize: 32,
+  /** Out: id of the poison document of a latent error, or 0. */
+  report: 40,
+  /** Out: id of a document with damaged metadata, or 0. */
+  damaged: 48,
+  size: 56,
+} as const;
+export const SCRUB_FLAG = { restart: 1 } as const;
+
 /** The request numbers, as ioctl(2) takes them. */
 export const IOC = {
   cloneToken: ioc(IOC_READ, 1, CLONE_TOKEN.size),
@@ -191,5 +212,6 @@ export const IOC = {
   report: ioc(IOC_READ | IOC_WRITE, 9, REPORT.size),
   fallocate: ioc(IOC_WRITE, 10, FALLOCATE.size),
   mceKill: ioc(IOC_WRITE, 24, MCE_KILL.size),
+  scrub: ioc(IOC_READ | IOC_WRITE, 16, SCRUB.size),
   events: ioc(IOC_READ | IOC_WRITE, 17, EVENTS.size),
 } as const;

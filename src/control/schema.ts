@@ -138,6 +138,8 @@ export const EventDocument = z.discriminatedUnion('type', [
     type: z.literal('media-error'),
     ...range,
     by: FoundBy,
+    /** The thread that met a latent error, or the scrub; absent when nobody did. */
+    pid: count.optional(),
     policy: z.string(),
     owners: count,
     victims: count,
@@ -162,3 +164,7 @@ export type EventDocument = z.infer<typeof EventDocument>;
 /** `rmapfs events --json`. `lost`: events that were dropped before a reader came. */
 export const EventsDocument = z.object({ lost: count, events: z.array(EventDocument) });
 export type EventsDocument = z.infer<typeof EventsDocument>;
+
+/** Metadata that a scrub found damaged, in an array. */
+export const DamagedDocument = z.object({ physical: size, tree: z.string(), detail: z.string() });
+export type DamagedDocument = z.infer<typeof DamagedDocument>;

@@ -12,6 +12,7 @@ import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } fro
 import { groupsOf } from './caller-groups.js';
 import { systemClock } from './clock.js';
 import { describeError } from './log.js';
+import { faultingProcess } from './page-fault.js';
 
 /**
  * The core: the worker that owns the engine and answers the kernel. It never waits for the main thread but
@@ -64,6 +65,7 @@ class Core {
         accessTimes: options.accessTimes,
         groupsOf,
         region: options.region,
+        faultingProcess,
         outbox: {
           failure: (job) => post({ type: 'failure', job }),
           remap: (job) => post({ type: 'remap', job }),

@@ -4,6 +4,7 @@ import createDebug from 'debug';
 import type { FailureEnv } from '../failure/chain.js';
 import type { Signaller } from '../failure/deliver.js';
 import { EventRing } from '../failure/event-ring.js';
+import { LatentMappers } from '../failure/latent.js';
 import { MceKillChoices } from '../failure/mce-kill.js';
 import { deviceId, type ProcessTable } from '../failure/procfs.js';
 import { COMMIT_INTERVAL_MS, MOUNT_READY_TIMEOUT_MS } from '../limits.js';
@@ -113,9 +114,20 @@ export class Daemon {
     const device = deviceId(dev);
     const shutdown = (reason: string): Promise<void> => post({ type: 'shutdown', reason });
     const choices = new MceKillChoices(table);
+    const mappers = new LatentMappers();
     const repaired: FailureEnv['repaired'] = (node) =>
       this.#events.publish({ type: 'metadata-repaired', ...node });
-    const env = { device, table, signaller, invalidator: notifier, nowMicros, shutdown, choices, repaired };
+    const env = {
+      device,
+      table,
+      signaller,
+      invalidator: notifier,
+      nowMicros,
+      shutdown,
+      choices,
+      mappers,
+      repaired,
+    };
     const post = (message: ToCore): Promise<void> => this.#core.link.post(message);
     const sync = (): Promise<void> => this.#parts.syncFilesystem(this.#dir);
     this.#jobs.resolve(new Jobs({ env, notifier, post, events: this.#events, log, callerWord, sync }));

@@ -44,15 +44,16 @@ export class EventReaders {
     this.#schedule();
   }
 
-  /** The events of a failure whose victims have been told. One of latent blocks is no news: nobody knows of it. */
+  /** The events of a failure whose victims have been told. None for latent blocks, which nobody knows of. */
   failure(job: FailureJob, victims: number): void {
-    if (job.latent) return;
-    const { physical, length, policy, owners, allOwners } = job;
+    if (job.latent || job.newlyBad === 0) return;
+    const { physical, length, by, pid, policy, owners, allOwners } = job;
     this.publish({
       type: 'media-error',
       physical,
       length,
-      by: 'poison',
+      by,
+      ...(pid !== 0 && { pid }),
       policy,
       owners: allOwners?.count ?? owners.length,
       victims,

@@ -50,10 +50,11 @@ export class Jobs {
       events.failure(job, report.victims.length + report.victimsOmitted);
       // The core must have the report before the caller can ask for it.
       await post({ type: 'report', id: job.report, json: reportText(job, report) });
-      notifier.reply(poisonReply(job, report.victims.length));
+      if (job.unique !== null) notifier.reply(poisonReply(job, job.unique, report.victims.length));
     } catch (error) {
       this.#failed(`failure at ${job.physical}`, error, job.unique);
     }
+    if (job.reply !== null) notifier.reply(job.reply);
   }
 
   /**
@@ -117,8 +118,9 @@ export class Jobs {
     for (const range of ranges) this.#parts.notifier.invalidate(range);
   }
 
-  #failed(what: string, error: unknown, unique: bigint): void {
+  #failed(what: string, error: unknown, unique: bigint | null): void {
     this.#parts.log('error', `${what}: ${describeError(error)}`);
+    if (unique === null) return;
     this.#parts.notifier.reply(errorReply(unique, error instanceof FsError ? error.code : 'EIO'));
   }
 }

@@ -67,14 +67,14 @@ export function ioctlDone(unique: bigint): Buffer {
 }
 
 /** The reply to a POISON ioctl. Its record comes back with the physical range that was meant. */
-export function poisonReply(job: FailureJob, victims: number): Buffer {
+export function poisonReply(job: FailureJob, unique: bigint, victims: number): Buffer {
   const record = encodePoisonRequest({ offset: job.physical, length: job.length, flags: 0, policy: 0 });
   encodePoisonAnswer(record, {
     report: job.report,
     owners: job.allOwners?.count ?? job.owners.length,
     victims,
   });
-  return ioctlReply(job.unique, record);
+  return ioctlReply(unique, record);
 }
 
 /** The reply to an EVENTS ioctl. */

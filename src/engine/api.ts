@@ -9,6 +9,8 @@ export interface Engine extends Namespace, FileData, Sharing, Space, Failure {
   /** Of the last poison(). */
   readonly damage: MetadataDamage;
   readonly info: EngineInfo;
+  /** Reads the blocks of a range, up to the end of its first run of latent errors. Whole blocks. */
+  scrub(physical: number, length: number): ScrubbedRange;
 }
 
 export interface EngineInfo {
@@ -264,6 +266,16 @@ export type MetadataDamage = {
    */
   lost: string | null;
 };
+
+/** What scrub() read, in bytes. */
+export interface ScrubbedRange {
+  /** From the start on, including the latent errors. */
+  length: number;
+  /** The run of latent errors that it came upon, or null. It is as latent as before. */
+  latent: { physical: number; length: number } | null;
+  /** Metadata whose checksum or contents are wrong. */
+  damaged: { physical: number; tree: string; detail: string }[];
+}
 
 export interface Failure {
   /** Whether a block of the byte range is known to be bad. */

@@ -114,6 +114,17 @@ export class DataCore {
   }
 }
 
-export function badBlock(ino: number, at: number, physical: number, op: string): FsError {
-  return new FsError('EIO', op, `block ${at} of inode ${ino} lies in the bad block ${physical}`);
+/** EIO because of a bad block, which may be a latent one. */
+export class BadBlockError extends FsError {
+  /** In the region. */
+  readonly block: number;
+
+  constructor(op: string, detail: string, block: number) {
+    super('EIO', op, detail);
+    this.block = block;
+  }
+}
+
+export function badBlock(ino: number, at: number, physical: number, op: string): BadBlockError {
+  return new BadBlockError(op, `block ${at} of inode ${ino} lies in the bad block ${physical}`, physical);
 }

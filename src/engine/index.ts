@@ -9,6 +9,7 @@ import { DataOps } from './data.js';
 import type { PublishEvent } from './events.js';
 import { FailureOps } from './failure.js';
 import { NamespaceOps } from './namespace.js';
+import { Scrubber } from './scrub.js';
 import { formatStore, openStore, type Store, type StoreOptions } from './store.js';
 import { uuidText } from './superblock.js';
 
@@ -89,6 +90,7 @@ export class RegionEngine implements api.Engine {
   readonly data: DataOps;
   readonly store: Store;
   readonly #failure: FailureOps;
+  readonly #scrubber: Scrubber;
   readonly #publish: PublishEvent;
 
   constructor(store: Store, bad: BadBlocks, publish: PublishEvent = () => {}) {
@@ -99,6 +101,7 @@ export class RegionEngine implements api.Engine {
     this.names = new NamespaceOps(store.context, { freeData: (ino) => this.data.freeData(ino) });
     this.data = new DataOps(store.context, this.names.inodes, bad, (block) => this.#failure.treeOf(block));
     this.#failure = new FailureOps(store, bad, this.data);
+    this.#scrubber = new Scrubber(store, bad, this.data);
     const { superblock: sb } = store;
     this.info = {
       label: sb.label,
@@ -351,6 +354,11 @@ export class RegionEngine implements api.Engine {
   unpoison(physical: number, length: number): number {
     this.#alive('unpoison');
     return this.#failure.unpoison(physical, length);
+  }
+
+  scrub(physical: number, length: number): api.ScrubbedRange {
+    this.#alive('scrub');
+    return this.#scrubber.scrub(physical, length);
   }
 
   badBlocks(from: number, max: number): api.BadRange[] {

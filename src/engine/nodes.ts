@@ -193,6 +193,16 @@ export class NodeStore {
     }
   }
 
+  /** Checks a node again that the last commit has; one of the running transaction has no checksum yet. */
+  recheck(block: number): void {
+    const group = this.#groups.get(Math.floor(block / META_GROUP_BLOCKS));
+    const state = group === undefined ? 0 : group[block % META_GROUP_BLOCKS];
+    if ((state & (USED | DIRTY)) !== USED) return;
+    const words = this.#media.words(asPhys(block));
+    const treeLevel = words[this.#media.wordIndex(asPhys(block)) + NODE.treeLevel];
+    this.#verify(block, treeLevel & 255, treeLevel >>> 8);
+  }
+
   #verify(block: number, treeId: number, level: number): void {
     if (block <= 0 || block >= this.#media.blocks)
       throw new CorruptionError(block, 'node address outside of the region');

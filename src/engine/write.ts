@@ -31,7 +31,8 @@ interface Request {
  *   bad, one owner         in place if the whole block is written: flushed, then healed. Else EIO
  *   bad, shared            a new block if the whole block is written; the others keep the bad one. Else EIO
  *
- * A write-back from the page cache never heals: EIO for every bad block.
+ * A write-back from the page cache never heals: EIO for every bad block. One of a latent block with one owner is
+ * stored, as a store to memory that nobody knows to be bad is; the block stays latent.
  */
 export class Writer {
   readonly #core: DataCore;
@@ -87,6 +88,9 @@ export class Writer {
   #overBad(request: Request, at: number, blocks: number, map: Mapping, shared: boolean): number {
     const first = blockOf(at);
     const whole = Math.min(blocks, blockOf(request.end) - first);
+    if (request.fromPageCache && !shared && this.#core.bad.first(map.physical, 1, false) < 0) {
+      return this.#inPlace(request, at, this.#core.bad.lengthAt(map.physical, blocks), map);
+    }
     if (request.fromPageCache || at !== first * BLOCK_SIZE || whole <= 0) {
       throw badBlock(request.ino, first, map.physical, 'write');
     }

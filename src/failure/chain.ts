@@ -5,6 +5,7 @@ import { CorruptionError } from '../errors.js';
 import type { Layer, MediaRange } from '../media/layer.js';
 import type { FailureJob, FileOwner, FileRange, OwnerWithPaths } from '../vfs/jobs.js';
 import { killProcs, type Signaller } from './deliver.js';
+import type { LatentMappers } from './latent.js';
 import type { MceKillChoices } from './mce-kill.js';
 import type { DeviceId, ProcessTable } from './procfs.js';
 import { type FailureReport, type FailureTimes, makeReport } from './report.js';
@@ -33,7 +34,8 @@ const debug = createDebug('rmapfs:failure');
  *
  * The kernel does the three steps of mf_dax_kill_procs owner by owner. Here each is done for all owners before the
  * next: one pass over the processes instead of one for each owner, and no process that was told can touch a
- * page of another owner that is still mapped. A latent error is one that nobody has met yet: nobody is told.
+ * page of another owner that is still mapped. A latent error is one that nobody has met yet: nobody is told. When
+ * somebody meets it, or a scrub does, the chain is gone through for that block (src/vfs/latent.ts, scrub.ts).
  */
 
 // ---- in the core ----------------------------------------------------------------------------------------
@@ -131,6 +133,7 @@ export interface FailureEnv {
   readonly nowMicros: () => number;
   /** What processes have asked for themselves. */
   readonly choices: MceKillChoices;
+  readonly mappers: LatentMappers;
   /** Shuts the filesystem down. Resolves when it is. */
   readonly shutdown: (reason: string) => Promise<void>;
   /** Called for each tree node that was made again at another place, after the owners of data were told. */
@@ -148,11 +151,14 @@ export async function finishFailure(job: FailureJob, env: FailureEnv): Promise<F
 
 /** mf_dax_kill_procs, for all owners of which there are pages. */
 function tellOwners(job: FailureJob, env: FailureEnv): FailureReport {
+  if (job.latent && job.newlyBad > 0) hide(job, env);
   const owners = job.latent || job.newlyBad === 0 ? [] : fileOwners(job);
   // A mapping keeps its file open.
   const mappable = owners.filter((owner) => owner.open);
   const started = env.nowMicros();
-  const found = collectProcs(mappable, env);
+  const mapping = collectProcs(mappable, env);
+  env.mappers.forget(mapping.victims);
+  const found = withoutAccessor(mapping, job.accessor);
   const collected = env.nowMicros();
   unmapPages(owners, job, env.invalidator);
   const unmapped = env.nowMicros();
@@ -176,6 +182,20 @@ function tellOwners(job: FailureJob, env: FailureEnv): FailureReport {
   return makeReport(job, found, victims, micros);
 }
 
+/** Nobody is told of a latent error, but its pages go, so that the next access meets it: see LatentMappers. */
+function hide(job: FailureJob, env: FailureEnv): void {
+  const owners = fileOwners(job);
+  env.mappers.remember(collectProcs(owners, env).victims);
+  for (const { ino, fileOffset, length } of owners)
+    env.invalidator.invalidate({ ino, offset: fileOffset, length });
+}
+
+/** Who met the error in a page fault gets SIGBUS for that from the kernel. */
+function withoutAccessor(found: Victims, accessor: number): Victims {
+  if (accessor === 0) return found;
+  return { ...found, victims: found.victims.filter((victim) => victim.pid !== accessor) };
+}
+
 function fileOwners(job: FailureJob): (FileOwner & OwnerWithPaths)[] {
   const owners = job.cached?.map((index) => job.owners[index]) ?? job.owners;
   // The attribute fork is never mapped.
@@ -186,7 +206,7 @@ function fileOwners(job: FailureJob): (FileOwner & OwnerWithPaths)[] {
 
 /** Must run before the pages are invalidated: afterwards no process has them present. */
 function collectProcs(owners: readonly FileOwner[], env: FailureEnv): Victims {
-  if (owners.length > 0) return collectVictims(env.table, env.device, owners);
+  if (owners.length > 0) return collectVictims(env.mappers.table(env.table), env.device, owners);
   return { victims: [], omitted: 0, scan: { processes: 0, ended: 0, unreadable: 0 } };
 }
 

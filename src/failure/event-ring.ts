@@ -11,6 +11,8 @@ export type EventBody =
       physical: number;
       length: number;
       by: FoundBy;
+      /** Who met it, when somebody did. */
+      pid?: number;
       policy: string;
       owners: number;
       victims: number;
@@ -143,7 +145,7 @@ function mergedBody(a: EventBody, b: EventBody): EventBody | null {
   const range = joined(a, b);
   if (range === null) return null;
   if (a.type === 'media-error' && b.type === 'media-error') {
-    if (a.by !== b.by || a.policy !== b.policy) return null;
+    if (a.by !== b.by || a.pid !== b.pid || a.policy !== b.policy) return null;
     return { ...a, ...range, owners: a.owners + b.owners, victims: a.victims + b.victims };
   }
   if (a.type === 'data-lost' && b.type === 'data-lost') {

@@ -28,6 +28,8 @@ export interface VfsContext {
   /** Path of the region, for the info document. */
   readonly region: string;
   readonly outbox: Outbox;
+  /** The process of a thread that waits in a page fault now; 0 when it is in a system call, or gone. */
+  readonly faultingProcess: (tid: number) => number;
   readonly inodes: InodeTable;
   readonly handles: HandleTable;
   readonly reports: ReportStore;
@@ -37,6 +39,8 @@ export interface VfsContext {
   readonly dirents: DirentWriter;
   /** FUSE_SETXATTR_EXT was negotiated. */
   setxattrExt: boolean;
+  /** Where the next step of a scrub begins, in bytes. */
+  scrubbed: number;
   /** Scratch, used again by every operation and valid until it calls another one. */
   readonly attr: InodeAttr;
   /** The root's attributes as they were answered last. */

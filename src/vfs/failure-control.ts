@@ -130,6 +130,10 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
   c.outbox.failure({
     kind: 'failure',
     unique: call.unique,
+    reply: null,
+    by: 'poison',
+    pid: 0,
+    accessor: 0,
     report: c.reports.reserve(),
     physical: ranges[0].physical,
     length: ranges.reduce((sum, range) => sum + range.length, 0),
@@ -139,6 +143,31 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
     ...forMain(c, notified.owners),
   });
   return 'later';
+}
+
+/** Who found a latent error, and what to answer when everyone was told. */
+interface Finding extends Pick<FailureJob, 'by' | 'pid' | 'accessor'> {
+  /** The reply, for the report with that id. */
+  reply?: (report: number) => Uint8Array;
+}
+
+/** Blocks that nobody knew to be bad were met: the whole chain. */
+export function latentFound(c: VfsContext, range: MediaRange, finding: Finding): void {
+  const notified = notifyFailure([range], false, holderOf(c, false));
+  logMetadata(c, notified);
+  const report = c.reports.reserve();
+  const { policy } = c;
+  const { by, pid, accessor } = finding;
+  const reply = finding.reply?.(report) ?? null;
+  const job = { kind: 'failure', unique: null, latent: false, report, policy } as const;
+  const owners = forMain(c, notified.owners);
+  c.outbox.failure({ ...job, by, pid, accessor, reply, ...range, ...notified, ...owners });
+}
+
+/** Whether a block is bad and nobody knows. */
+export function isLatent(c: VfsContext, block: number): boolean {
+  const physical = block * BLOCK_SIZE;
+  return c.engine.badBlocks(physical, 1).some((range) => range.latent && range.physical <= physical);
 }
 
 export function unpoison(c: VfsContext, call: IoctlCall): IoctlResult {

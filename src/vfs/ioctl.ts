@@ -12,6 +12,7 @@ import { GOINGDOWN, goingDown } from './going-down.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 import { mceKill } from './mce-kill.js';
 import { badBlocks, extents, fsmap, report } from './queries.js';
+import { scrub } from './scrub.js';
 import { clone, cloneToken, dedupe } from './share.js';
 
 interface IoctlSpec {
@@ -52,6 +53,7 @@ const TABLE: ReadonlyMap<number, IoctlSpec> = new Map([
   own(IOC.fallocate, false, fallocateIoctl),
   own(IOC.mceKill, false, mceKill),
   own(IOC.events, true, events),
+  own(IOC.scrub, true, scrub),
   own(GOINGDOWN, true, goingDown),
   linux(FS_IOC.getFlags, 4, getFlags),
   linux(FS_IOC.setFlags, 4, setFlags),

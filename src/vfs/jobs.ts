@@ -1,4 +1,5 @@
 import type { Policy } from '../control/protocol.js';
+import type { FoundBy } from '../control/schema.js';
 import type { MetadataDamage, Owner } from '../engine/api.js';
 import type { EngineEvent } from '../engine/events.js';
 import type { Ino } from '../types.js';
@@ -25,8 +26,16 @@ export type OwnerWithPaths =
 /** A failure that the core has recorded in the region; main tells whom it concerns and answers the ioctl. */
 export interface FailureJob {
   kind: 'failure';
-  /** The FUSE request to answer with a POISON record, once all is delivered. */
-  unique: bigint;
+  /** The FUSE request to answer with a POISON record, once all is delivered; null when none waits for that. */
+  unique: bigint | null;
+  /** A complete reply to send instead, to the request that found the error; null when it has its answer. */
+  reply: Uint8Array | null;
+  /** How it became known. */
+  by: FoundBy;
+  /** The thread that met it, or 0. */
+  pid: number;
+  /** The process (0: none) that met it in a page fault: the kernel signals that one itself. */
+  accessor: number;
   /** Under this id the report must be stored (message 'report'). */
   report: number;
   physical: number;

@@ -1,15 +1,7 @@
 import type { Policy } from '../control/protocol.js';
 import type { Engine } from '../engine/api.js';
 import { broken, errnoOf, FsError, InvariantError } from '../errors.js';
-import {
-  fuse_ioctl_out,
-  fuse_out_header,
-  INIT_FLAG,
-  INIT_FLAG2,
-  OPCODE,
-  OPCODE_LIMIT,
-  OPCODE_NAMES,
-} from '../fuse/abi.js';
+import { INIT_FLAG, INIT_FLAG2, OPCODE, OPCODE_LIMIT, OPCODE_NAMES } from '../fuse/abi.js';
 import { DirentWriter } from '../fuse/dirents.js';
 import type { Connection } from '../fuse/negotiate.js';
 import type { Reply } from '../fuse/reply.js';
@@ -38,7 +30,9 @@ import {
 import { HandleTable } from './handles.js';
 import { InodeTable } from './inodes.js';
 import { ioctl } from './ioctl.js';
+import { ioctlReply } from './ioctl-reply.js';
 import { GOINGDOWN_MODE, type Outbox } from './jobs.js';
+import { noteLatent } from './latent.js';
 import {
   batchForget,
   forget,
@@ -71,6 +65,7 @@ export interface VfsOptions {
   /** The supplementary groups of a thread. */
   groupsOf: (tid: number) => readonly number[];
   outbox: Outbox;
+  faultingProcess: (tid: number) => number;
   /** The region's path, for `info`. */
   region: string;
 }
@@ -158,6 +153,7 @@ export class Vfs {
       groupsOf: options.groupsOf,
       region: options.region,
       outbox,
+      faultingProcess: options.faultingProcess,
       inodes,
       handles: new HandleTable(inodes),
       reports: new ReportStore(),
@@ -165,6 +161,7 @@ export class Vfs {
       statistics: new Statistics(options.nanoseconds),
       dirents: new DirentWriter(reply.body, reply.bodyWords),
       setxattrExt: true,
+      scrubbed: 0,
       attr: emptyAttr(),
       rootAttr: emptyAttr(),
       now: { sec: 0, nsec: 0 },
@@ -196,14 +193,19 @@ export class Vfs {
       operation(this.#context, request, reply);
       if (!reply.done) broken(`${OPCODE_NAMES[opcode]} was answered`);
     } catch (error) {
-      errno = this.#errnoFor(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`);
+      errno = this.#errnoFor(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`, request);
       if (!reply.done) reply.error(errno);
     }
     statistics.end(opcode, errno);
   }
 
-  #errnoFor(error: unknown, what: string): number {
+  #errnoFor(error: unknown, what: string, request: Request | null = null): number {
     const { engine, outbox } = this.#context;
+    try {
+      noteLatent(this.#context, error, request);
+    } catch (another) {
+      errnoFor(another, `a latent error met by ${what}`, engine, outbox);
+    }
     return errnoFor(error, what, engine, outbox);
   }
 
@@ -291,16 +293,4 @@ export class Vfs {
       throw error;
     }
   }
-}
-
-/** A whole reply to an IOCTL: an error (no record), or success with a record. */
-function ioctlReply(unique: bigint, errno: number, record: Uint8Array | null): Uint8Array {
-  const at = fuse_out_header.at;
-  const body = record === null ? 0 : fuse_ioctl_out.size + record.length;
-  const message = Buffer.alloc(fuse_out_header.size + body);
-  message.writeUInt32LE(message.length, at.len);
-  message.writeInt32LE(-errno, at.error);
-  message.writeBigUInt64LE(unique, at.unique);
-  if (record !== null) message.set(record, fuse_out_header.size + fuse_ioctl_out.size);
-  return message;
 }

@@ -11,6 +11,7 @@ export interface CliResult {
 export async function runFake(control: ControlSystem, ...args: string[]): Promise<CliResult> {
   const result: CliResult = { status: -1, stdout: '', stderr: '' };
   result.status = await runCli(args, {
+    progress: async () => ({ start: () => {}, update: () => {}, stop: () => {} }),
     window: { columns: 80, rows: 24, color: false },
     control,
     write: async (text) => {

@@ -27,6 +27,7 @@ const COMMANDS = [
   'badblocks',
   'events',
   'map',
+  'scrub',
   'scenario',
   'compare',
   'stats',

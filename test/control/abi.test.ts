@@ -29,6 +29,7 @@ const RECORDS: Record<string, Layout> = {
   rmapfs_fallocate: protocol.FALLOCATE,
   rmapfs_mce_kill: protocol.MCE_KILL,
   rmapfs_events: protocol.EVENTS,
+  rmapfs_scrub: protocol.SCRUB,
 };
 
 const FLAGS: Record<string, Readonly<Record<string, number>>> = {
@@ -36,6 +37,7 @@ const FLAGS: Record<string, Readonly<Record<string, number>>> = {
   RMAPFS_FSMAP: protocol.FSMAP_FLAG,
   RMAPFS_OWNER: protocol.FSMAP_OWNER,
   RMAPFS_POISON: protocol.POISON_FLAG,
+  RMAPFS_SCRUB: protocol.SCRUB_FLAG,
   RMAPFS_REPORT: protocol.REPORT_KIND,
   RMAPFS_POLICY: Object.fromEntries(protocol.POLICIES.map((name, i) => [name, i])),
   RMAPFS_IOC: protocol.IOC,

@@ -144,6 +144,10 @@ describe('the events of a failure', () => {
   });
   const job = (change: Partial<FailureJob>): FailureJob => ({
     kind: 'failure',
+    reply: null,
+    by: 'poison',
+    pid: 0,
+    accessor: 0,
     unique: 1n,
     report: 1,
     physical: 8192,

@@ -5,6 +5,7 @@ import type { FailureJob, ToCore } from '../../src/daemon/bridge.js';
 import { Jobs } from '../../src/daemon/jobs.js';
 import { FsError } from '../../src/errors.js';
 import type { FailureEnv } from '../../src/failure/chain.js';
+import { LatentMappers } from '../../src/failure/latent.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { asIno } from '../../src/types.js';
 import { FakeSignaller, FakeTable } from '../support/fake-processes.js';
@@ -12,7 +13,16 @@ import { FakeSignaller, FakeTable } from '../support/fake-processes.js';
 function job(unique: bigint, report: number): FailureJob {
   const owners: FailureJob['owners'] = [{ kind: 'free', physical: 4096, length: 4096 }];
   const metadata = { repaired: [], lost: null };
-  const failure = { kind: 'failure', latent: false, policy: 'early', newlyBad: 4096 } as const;
+  const failure = {
+    kind: 'failure',
+    reply: null,
+    by: 'poison',
+    pid: 0,
+    accessor: 0,
+    latent: false,
+    policy: 'early',
+    newlyBad: 4096,
+  } as const;
   return { ...failure, unique, report, physical: 4096, length: 4096, owners, metadata };
 }
 
@@ -38,6 +48,7 @@ function setUp() {
     device: { major: 0, minor: 1 },
     table,
     choices: new MceKillChoices(table),
+    mappers: new LatentMappers(),
     shutdown: async () => {},
     signaller: new FakeSignaller(),
     invalidator: notifier,

@@ -8,6 +8,7 @@ import {
   type Holder,
   notifyFailure,
 } from '../../src/failure/chain.js';
+import { LatentMappers } from '../../src/failure/latent.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { reportText } from '../../src/failure/report.js';
 import { MCE_KILL_PROCESSES_MAX } from '../../src/limits.js';
@@ -37,6 +38,10 @@ function fileOwner(ino: number, page: number, path: string): OwnerWithPaths {
 function job(change: Partial<FailureJob> = {}): FailureJob {
   return {
     kind: 'failure',
+    reply: null,
+    by: 'poison',
+    pid: 0,
+    accessor: 0,
     unique: 77n,
     report: 3,
     physical: 8 * PAGE,
@@ -83,6 +88,7 @@ function world() {
       return now;
     },
     choices: new MceKillChoices(table),
+    mappers: new LatentMappers(),
     shutdown: async (reason) => {
       steps.push(`shutdown: ${reason}`);
     },
@@ -140,15 +146,6 @@ describe('finishFailure', () => {
     const { env, steps } = world();
     expect((await finishFailure(job({ policy: 'notify' }), env)).victims.length).toBe(2);
     expect(steps).toEqual([]);
-  });
-
-  it('a latent error is told to nobody and looks at nobody', async () => {
-    const { env, steps, table } = world();
-    const report = await finishFailure(job({ latent: true }), env);
-    expect(steps).toEqual([]);
-    expect(table.scans).toBe(0);
-    expect(report).toMatchObject({ latent: true, victims: [] });
-    expect(report.owners.length).toBe(2);
   });
 
   it('metadata and free space have no processes; data owners beside them are told before a shutdown', async () => {
@@ -345,5 +342,25 @@ describe('from the device to the owners', () => {
       throw new CorruptionError(3, 'no rmap');
     };
     expect(notifyFailure(ranges, false, holder({ damage, owners: unknown })).owners).toEqual([]);
+  });
+
+  it('drops the pages of a latent error, tells nobody, and remembers who had them', async () => {
+    const { env, steps } = world();
+    const hidden = await finishFailure(job({ latent: true }), env);
+    expect(hidden).toMatchObject({ latent: true, victims: [] });
+    expect(hidden.owners).toHaveLength(2);
+    expect(steps).toEqual(['invalidate 20 4096+4096', 'invalidate 21 20480+4096']);
+    steps.length = 0;
+    const found = await finishFailure(job({ by: 'access', accessor: 100 }), env);
+    expect(found.victims.map((victim) => victim.pid)).toEqual([101]);
+    expect(steps.at(-1)).toBe('signal 101');
+    steps.length = 0;
+    expect((await finishFailure(job(), env)).victims).toEqual([]);
+  });
+
+  it('leaves the pages alone when the blocks were bad already', async () => {
+    const { env, steps } = world();
+    await finishFailure(job({ latent: true, newlyBad: 0 }), env);
+    expect(steps).toEqual([]);
   });
 });

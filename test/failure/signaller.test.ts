@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type FailureEnv, finishFailure } from '../../src/failure/chain.js';
+import { LatentMappers } from '../../src/failure/latent.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { deviceId, Procfs } from '../../src/failure/procfs.js';
 import { NativeSignaller } from '../../src/failure/signaller.js';
@@ -53,6 +54,7 @@ function fail(pages: number, policy: FailureJob['policy'] = 'early') {
     device: deviceId(dev),
     table: new Procfs(),
     choices: new MceKillChoices(new Procfs()),
+    mappers: new LatentMappers(),
     shutdown: async () => {},
     signaller: new NativeSignaller(),
     invalidator: { invalidate: () => {} },
@@ -63,6 +65,10 @@ function fail(pages: number, policy: FailureJob['policy'] = 'early') {
   const job: FailureJob = {
     ...{
       kind: 'failure',
+      reply: null,
+      by: 'poison',
+      pid: 0,
+      accessor: 0,
       unique: 1n,
       report: 1,
       physical: 0,

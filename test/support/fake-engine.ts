@@ -10,6 +10,7 @@ import type {
   Owner,
   OwnerCursor,
   ReadPlan,
+  ScrubbedRange,
   SpaceUse,
 } from '../../src/engine/api.js';
 import { INODE_FLAG_NOATIME } from '../../src/engine/layout.js';
@@ -408,6 +409,10 @@ export class FakeEngine implements Engine {
     }
     return removed;
   }
+  scrub(_physical: number, length: number): ScrubbedRange {
+    return { length, latent: null, damaged: [] };
+  }
+
   badBlocks(from: number, max: number): BadRange[] {
     return [...this.bad]
       .map((block) => ({ physical: block * BLOCK_SIZE, length: BLOCK_SIZE, latent: false, since: 1 }))

@@ -135,6 +135,7 @@ export class FuseHarness {
         cache: 'auto',
         accessTimes,
         groupsOf: (tid) => this.groups.get(tid) ?? [],
+        faultingProcess: () => 0,
         outbox: this.outbox,
         region: '/region',
       },

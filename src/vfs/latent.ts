@@ -1,0 +1,37 @@
+import { BadBlockError } from '../engine/datacore.js';
+import { CorruptionError } from '../errors.js';
+import { FUSE_READ_LOCKOWNER, fuse_read_in, OPCODE } from '../fuse/abi.js';
+import type { Request } from '../fuse/request.js';
+import { BLOCK_SIZE } from '../types.js';
+import type { VfsContext } from './context.js';
+import { isLatent, latentFound } from './failure-control.js';
+
+/** The block that an operation could not read, or -1. */
+function blockOfError(error: unknown): number {
+  return error instanceof BadBlockError || error instanceof CorruptionError ? error.block : -1;
+}
+
+/**
+ * Readahead is refused as a whole, and the kernel then asks page by page: for the bad one only when somebody wants it.
+ * On memory that is accessed directly there is no readahead.
+ */
+function isReadahead(request: Request): boolean {
+  if (request.opcode !== OPCODE.READ || request.bodyBytes < fuse_read_in.size) return false;
+  const at = fuse_read_in.at;
+  const direct = (request.u32(at.read_flags) & FUSE_READ_LOCKOWNER) !== 0;
+  return !direct && request.u32(at.size) > BLOCK_SIZE;
+}
+
+/**
+ * An operation failed. When it met a latent error, that is known from now on, and everyone else is told, as after a
+ * machine check of the accessing thread. That one gets its own EIO, or its SIGBUS from the kernel.
+ */
+export function noteLatent(c: VfsContext, error: unknown, request: Request | null): void {
+  const block = blockOfError(error);
+  if (block < 0 || c.engine.info.shutdown || !isLatent(c, block)) return;
+  if (request !== null && isReadahead(request)) return;
+  const pid = request?.pid ?? 0;
+  const accessor = request?.opcode === OPCODE.READ ? c.faultingProcess(pid) : 0;
+  const range = { physical: block * BLOCK_SIZE, length: BLOCK_SIZE };
+  latentFound(c, range, { by: 'access', pid, accessor });
+}
