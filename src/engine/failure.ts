@@ -59,8 +59,10 @@ export class FailureOps {
       return marked;
     } catch (error) {
       if (reason === null) this.#tellNodes(physical, length);
-      if (reason === null || !(error instanceof CorruptionError)) throw error;
-      // The record of the failure is in the damaged trees itself: the shutdown must do.
+      // Where the failure cannot be recorded, in the damaged trees or for lack of good nodes, the shutdown must do.
+      const cannot =
+        error instanceof CorruptionError || (error instanceof FsError && error.code === 'ENOSPC');
+      if (reason === null || !cannot) throw error;
       return this.#blocks(physical, length);
     } finally {
       if (reason !== null) trx.freeze(reason);
