@@ -185,7 +185,8 @@ function tellOwners(job: FailureJob, env: FailureEnv): FailureReport {
 /** Nobody is told of a latent error, but its pages go, so that the next access meets it: see LatentMappers. */
 function hide(job: FailureJob, env: FailureEnv): void {
   const owners = fileOwners(job);
-  env.mappers.remember(collectProcs(owners, env).victims);
+  const mappable = owners.filter((owner) => owner.open);
+  env.mappers.remember(collectProcs(mappable, env).victims);
   for (const { ino, fileOffset, length } of owners)
     env.invalidator.invalidate({ ino, offset: fileOffset, length });
 }
