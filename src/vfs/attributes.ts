@@ -9,8 +9,8 @@ import { type Ino, MAX_FILE_SIZE, ROOT_INO, type Time } from '../types.js';
 import { ACL_ACCESS, chmodMasq } from './acl.js';
 import type { Operation, VfsContext } from './context.js';
 import type { Inode } from './inodes.js';
-import { isDirectory, MODE_BITS, S_IFMT, withoutSetId } from './mode.js';
-import { dropPrivileges, flagsOf, refuseFixed } from './rules.js';
+import { isDirectory, MODE_BITS, S_IFMT } from './mode.js';
+import { dropPrivileges, flagsOf, modeAfter, refuseFixed } from './rules.js';
 
 /** getattr, setattr, statx, statfs. */
 
@@ -111,10 +111,11 @@ function changeOf(c: VfsContext, inode: Inode, request: Request, valid: number):
   const nothing = (valid & ~FATTR_ASIDE) === 0;
   const owner = nothing || change.uid !== undefined || change.gid !== undefined;
   if (owner || (valid & FATTR.MODE) !== 0) {
-    const { mode } = c.engine.getattr(inode.ino, c.attr);
+    const { mode, gid } = c.engine.getattr(inode.ino, c.attr);
     let next = (valid & FATTR.MODE) !== 0 ? (mode & S_IFMT) | (request.u32(AT.mode) & MODE_BITS) : mode;
-    // chown(2) drops the set-id bits of everything but a directory, whoever calls it.
-    if (owner && !isDirectory(mode)) next = withoutSetId(next);
+    // chown(2) drops the set-id bits of everything but a directory, whoever calls it. So does what the kernel asks for
+    // before a change of contents (file_remove_privs), of which only this answer tells it the mode.
+    if (owner && !isDirectory(mode)) next = modeAfter(c, next, gid, request);
     if (next !== mode) change.mode = next;
     else if (!owner || nothing) change.mode = mode;
   }

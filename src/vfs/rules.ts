@@ -57,12 +57,12 @@ export const withoutFsetid = (caller: Caller): Caller | null =>
   caller.uid === 0 ? null : { uid: caller.uid, gid: caller.gid, pid: caller.pid };
 
 /**
- * The mode after a change of contents by somebody without CAP_FSETID. Set-group-ID of a file that its group may not
+ * The mode after a change of contents or owner by somebody without CAP_FSETID. Set-group-ID of a file that its group may not
  * execute stays for the group's members only: setattr_should_drop_sgid() of fs/attr.c.
  */
-function modeAfter(c: VfsContext, mode: number, group: number, { gid, pid }: Caller): number {
+export function modeAfter(c: VfsContext, mode: number, group: number, { uid, gid, pid }: Caller): number {
   const after = withoutSetId(mode);
-  if ((after & S_ISGID) === 0 || gid === group || c.groupsOf(pid).includes(group)) return after;
+  if ((after & S_ISGID) === 0 || uid === 0 || gid === group || c.groupsOf(pid).includes(group)) return after;
   return after & ~S_ISGID;
 }
 

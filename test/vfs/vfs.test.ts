@@ -467,6 +467,9 @@ describe('attributes', () => {
     const range = fill(fuse_fallocate_in, { fh: allocated.fh, length: 4096 });
     expect(fuse.call(OPCODE.FALLOCATE, allocated.ino, range, caller).error).toBe(0);
     expect(modeOf(allocated.ino)).toBe(mode);
+    const asked = file();
+    expect(fuse.call(OPCODE.SETATTR, asked.ino, fill(fuse_setattr_in, {}), caller).error).toBe(0);
+    expect(modeOf(asked.ino)).toBe(mode);
     const cut = file();
     const size = fill(fuse_setattr_in, { valid: FATTR.SIZE | FATTR.KILL_SUIDGID, size: 0 });
     expect(fuse.call(OPCODE.SETATTR, cut.ino, size, caller).error).toBe(0);
