@@ -80,7 +80,8 @@ describe('bad blocks', () => {
         env.data.poison(physicalOf(env.data, ino, 1) * B, B, true);
       }
       const page = pattern(9, 1);
-      expect(outcome(() => env.data.write(ino, B, page, B, true))).toBe('EIO');
+      // Nobody knows of a latent one yet: see the next case.
+      if (!latent) expect(outcome(() => env.data.write(ino, B, page, B, true))).toBe('EIO');
       expect(outcome(() => env.data.write(ino, B + 1, page, 10, false))).toBe('EIO');
       expect(outcome(() => env.data.fallocate(ino, PUNCH, B + 10, 100))).toBe('EIO');
       expect(outcome(() => env.data.fallocate(ino, PUNCH, 0, B + 100))).toBe('EIO');
@@ -91,6 +92,19 @@ describe('bad blocks', () => {
       expect(readAll(env.data, ino, 0, B).equals(pattern(1, 1))).toBe(true);
       expect(env.bad.count).toBe(1);
     }
+    isSound(env);
+  });
+
+  it('stores what is written back over a latent block, which stays latent', () => {
+    const env = dataEnv();
+    const ino = filled(env, 1, 3);
+    const physical = physicalOf(env.data, ino, 1);
+    env.data.poison(physical * B, B, true);
+    expect(env.data.write(ino, B, pattern(9, 1), B, true)).toBe(B);
+    expect(env.bad.first(physical, 1, true)).toBe(physical);
+    expect(env.bad.first(physical, 1, false)).toBe(-1);
+    env.data.unpoison(physical * B, B);
+    expect(readAll(env.data, ino, B, B).equals(pattern(9, 1))).toBe(true);
     isSound(env);
   });
 

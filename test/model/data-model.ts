@@ -5,6 +5,8 @@ export class Cell {
   bytes: Buffer;
   unwritten: boolean;
   bad = false;
+  /** With `bad`: nobody knows. */
+  latent = false;
 
   constructor(bytes: Buffer, unwritten: boolean) {
     this.bytes = bytes;
@@ -78,7 +80,9 @@ export class DataModel {
     const block = blockOf(at);
     const cell = file.cells.get(block);
     const isWhole = bytes.length === BLOCK_SIZE;
-    if (cell?.bad && (fromPageCache || !isWhole)) return false;
+    // A store to memory that nobody knows to be bad: it stays so.
+    const isStored = fromPageCache && cell?.latent === true && this.owners(cell) === 1;
+    if (cell?.bad && !isStored && (fromPageCache || !isWhole)) return false;
     if (cell === undefined || this.owners(cell) > 1) {
       const fresh = new Cell(cell === undefined ? blank() : Buffer.from(cell.bytes), false);
       bytes.copy(fresh.bytes, at % BLOCK_SIZE);
@@ -87,7 +91,7 @@ export class DataModel {
     }
     if (cell.unwritten) cell.bytes = blank();
     cell.unwritten = false;
-    cell.bad = false;
+    if (!isStored) cell.bad = cell.latent = false;
     bytes.copy(cell.bytes, at % BLOCK_SIZE);
     return true;
   }
@@ -160,6 +164,8 @@ export class DataModel {
     if (offset % BLOCK_SIZE !== 0 || length % BLOCK_SIZE !== 0) return 'EINVAL';
     if (offset + length >= file.size) return 'EINVAL';
     this.#renumber(file, (block) => {
+      // Preallocated blocks past the end go, too.
+      if (block >= blocksFor(file.size)) return -1;
       if (block < blockOf(offset)) return block;
       return block < blockOf(offset + length) ? -1 : block - blockOf(length);
     });

@@ -336,6 +336,7 @@ export class Pair {
     const physical = physicalOf(this.#env.data, this.inos[f], block) * BLOCK_SIZE;
     if (kind === 'poison') this.#env.data.poison(physical + 7, 1, latent);
     else expect(this.#env.data.unpoison(physical, BLOCK_SIZE)).toBe(cell.bad ? 1 : 0);
+    cell.latent = kind === 'poison' && latent && (cell.latent || !cell.bad);
     cell.bad = kind === 'poison';
   }
 
@@ -350,7 +351,9 @@ export class Pair {
     const cells = this.#cellsByBlock(-1);
     for (let i = 0; i < count; i++) {
       const cell = cells.get(block + i);
-      if (cell !== undefined) cell.bad = true;
+      if (cell === undefined) continue;
+      cell.bad = true;
+      cell.latent = false;
     }
   }
 
