@@ -56,7 +56,7 @@ static void pass_signal(int signals, pid_t command)
 }
 
 /* Passes signals on until the supervisor has told the status. Returns it, or -1. */
-static int wait_for_status(int signals, int supervisor)
+static int wait_for_status(int signals, int supervisor, pid_t supervisor_pid)
 {
 	struct pollfd fds[2] = {
 		{ .fd = signals, .events = POLLIN },
@@ -81,7 +81,11 @@ static int wait_for_status(int signals, int supervisor)
 			return report.value;
 		command = report.value;
 	}
-	/* The supervisor was killed: the command is our child now, and its calls are answered with ENOSYS. */
+	/*
+	 * The supervisor was killed: the command is our child, as soon as the supervisor is gone altogether (its socket
+	 * goes earlier), and its calls are answered with ENOSYS.
+	 */
+	(void)waitpid(supervisor_pid, NULL, 0);
 	if (command > 0 && waitpid(command, &status, 0) == command)
 		return status;
 	return -1;
@@ -127,7 +131,7 @@ int main(int argc, char **argv)
 		supervise(argv + 1, &before, pair[1]);
 	}
 	close(pair[1]);
-	status = wait_for_status(signals, pair[0]);
+	status = wait_for_status(signals, pair[0], supervisor);
 	if (status >= 0)
 		return end_like(status);
 	fprintf(stderr, "rmapfs: the supervisor ended before it started the command\n");

@@ -248,9 +248,13 @@ static int receive_descriptor(int socket)
 	return fd;
 }
 
-/* The child that becomes the command. */
+/*
+ * The child that becomes the command, when the supervisor has closed its end: by then the front knows of it, so that
+ * the command lives on whenever the supervisor is killed.
+ */
 static _Noreturn void become(char **command, const sigset_t *mask, int socket)
 {
+	char nothing;
 	int listener = install_filter();
 	int error;
 
@@ -265,6 +269,7 @@ static _Noreturn void become(char **command, const sigset_t *mask, int socket)
 		if (error != 0)
 			fail("pass the listener on", -error);
 		close(listener);
+		(void)recv(socket, &nothing, sizeof(nothing), 0);
 	}
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	if (setenv(MARK, "1", 1) != 0)
@@ -311,8 +316,10 @@ _Noreturn void supervise(char **command, const sigset_t *mask, int front)
 	s.command = fork();
 	if (s.command < 0)
 		fail("start the command", errno);
-	if (s.command == 0)
+	if (s.command == 0) {
+		close(pair[0]);
 		become(command, mask, pair[1]);
+	}
 	close(pair[1]);
 	detach();
 	prctl(PR_SET_NAME, "rmapfs-exec-sv", 0, 0, 0);
