@@ -57,9 +57,8 @@ export const withoutFsetid = (caller: Caller): Caller | null =>
   caller.uid === 0 ? null : { uid: caller.uid, gid: caller.gid, pid: caller.pid };
 
 /**
- * The mode after a change of contents or owner by somebody without CAP_FSETID. Set-group-ID of a file that
- * its group may not
- * execute stays for the group's members only: setattr_should_drop_sgid() of fs/attr.c.
+ * The mode after a change of contents or owner. Set-group-ID of a file that its group may not execute stays for root
+ * and the group's members only: setattr_should_drop_sgid() of fs/attr.c.
  */
 export function modeAfter(c: VfsContext, mode: number, group: number, { uid, gid, pid }: Caller): number {
   const after = withoutSetId(mode);
