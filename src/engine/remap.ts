@@ -222,16 +222,19 @@ export class Remap {
   }
 
   #reserveBlocks(want: number, partial: boolean): number {
-    const records = REPLACE_RECORDS;
-    try {
-      this.#ctx.trx.reserve({ dataBlocks: want, records, freeing: false });
-      return want;
-    } catch (error) {
-      const available = Math.min(want - 1, this.#ctx.space.availableBlocks);
-      const retry = partial && error instanceof FsError && error.code === 'ENOSPC' && available > 0;
-      if (!retry) throw error;
-      this.#ctx.trx.reserve({ dataBlocks: available, records, freeing: false });
-      return available;
+    const { trx, space } = this.#ctx;
+    for (let granted = want; ; ) {
+      try {
+        trx.reserve({ dataBlocks: granted, records: REPLACE_RECORDS, freeing: false });
+        return granted;
+      } catch (error) {
+        const isFull = error instanceof FsError && error.code === 'ENOSPC';
+        // The nodes that the step needs come out of the same space, and only the transaction knows how many: half of
+        // it is taken until it fits. The caller comes back for more.
+        const fewer = space.availableBlocks < granted ? space.availableBlocks : granted >>> 1;
+        if (!partial || !isFull || fewer === 0) throw error;
+        granted = fewer;
+      }
     }
   }
 

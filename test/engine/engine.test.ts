@@ -5,7 +5,8 @@ import { checkTree } from '../../src/check/tree.js';
 import { mkfs, openEngine, type RegionEngine } from '../../src/engine/index.js';
 import { S_IFDIR, S_IFREG } from '../../src/engine/mode.js';
 import { newReadPlan } from '../../src/engine/read.js';
-import { type Ino, ROOT_INO } from '../../src/types.js';
+import { FsError } from '../../src/errors.js';
+import { BLOCK_SIZE, type Ino, ROOT_INO } from '../../src/types.js';
 import { planned } from '../support/data-env.js';
 import { FakeClock, HeapMedia } from '../support/mem-context.js';
 
@@ -53,6 +54,26 @@ describe('the engine on its own trees', () => {
     expect(contents(again, a, 5000, 7).equals(data.subarray(4900, 4907))).toBe(true);
     expect(again.paths(b, 4)).toEqual(['/d/b']);
     expect(checkEngine(again)).toEqual([]);
+  });
+
+  it('a large write is short before it is ENOSPC, and leaves nothing to a small one', () => {
+    for (let blocks = 400; blocks < 440; blocks++) {
+      const { engine } = fresh(blocks);
+      const ino = engine.create(ROOT_INO, name('f'), file);
+      const large = Buffer.alloc(100 * BLOCK_SIZE, 1);
+      const write = (length: number): number | string => {
+        try {
+          return engine.write(ino, engine.names.inodes.size(ino), large, length, false);
+        } catch (error) {
+          return error instanceof FsError ? error.code : String(error);
+        }
+      };
+      let last = write(large.length);
+      while (typeof last === 'number') last = write(large.length);
+      expect([blocks, last]).toEqual([blocks, 'ENOSPC']);
+      expect([blocks, write(BLOCK_SIZE)]).toEqual([blocks, 'ENOSPC']);
+      expect(checkEngine(engine)).toEqual([]);
+    }
   });
 
   it('fills up to ENOSPC, can be emptied and filled again, the same amount each time', () => {
