@@ -127,6 +127,10 @@ export const CORE_WAKE_INTERVAL_MS = 1;
 /** Runs that the engine remembers as unshared in the running transaction before it assumes all to be. */
 export const UNSHARED_RUNS_MAX = 256;
 /** Bytes that one copyRange() copies (shared ranges are not counted); longer copies are answered short. */
+/** Blocks that dedupe compares between two looks at whether its caller was killed. */
+export const COMPARE_BLOCKS_AT_A_TIME = 4096;
+/** Milliseconds between two looks at whether the caller of a long operation was killed. */
+export const INTERRUPT_CHECK_MS = 20;
 export const COPY_BYTES_PER_CALL_MAX = 64 * 1024 * 1024;
 /** Blocks of a file that copy-on-write keeps together, as XFS (XFS_DEFAULT_COWEXTSZ_HINT). */
 export const COPY_WINDOW_BLOCKS = 32;

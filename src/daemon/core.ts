@@ -9,7 +9,7 @@ import { openRegion } from '../media/region.js';
 import { bindExchange, currentTid, installWakeHandler } from '../native.js';
 import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
-import { groupsOf } from './caller-groups.js';
+import { CurrentCaller, groupsOf } from './callers.js';
 import { systemClock } from './clock.js';
 import { describeError } from './log.js';
 import { faultingProcess } from './page-fault.js';
@@ -36,7 +36,7 @@ class Core {
   readonly #vfs: Vfs;
   #dirty = false;
 
-  constructor(options: CoreOptions, engine: Engine, fuseFd: number) {
+  constructor(options: CoreOptions, engine: Engine, caller: CurrentCaller, fuseFd: number) {
     this.#shared = new Int32Array(options.shared);
     this.#port = options.port;
     this.#engine = engine;
@@ -63,6 +63,7 @@ class Core {
         policy: options.defaultPolicy,
         cache: options.cache,
         accessTimes: options.accessTimes,
+        caller,
         groupsOf,
         region: options.region,
         faultingProcess,
@@ -180,14 +181,16 @@ function serve(options: CoreOptions): ChannelEnd {
   try {
     const post = (message: FromCore): void => options.port.postMessage(message);
     const publish: PublishEvent = (event) => post({ type: 'event', event });
-    const engine = openEngine(media, { clock: systemClock, publish });
+    const caller = new CurrentCaller();
+    const interrupted = (): boolean => caller.isGone();
+    const engine = openEngine(media, { clock: systemClock, publish, interrupted });
     const bad = knownBadBlocks(engine);
     if (bad !== null) post({ type: 'event', event: bad });
     const fuseFd = waitForMount(options, engine.info.wasShutdown);
     const end: ChannelEnd =
       fuseFd === null
         ? { clean: false, reason: 'the mount failed' }
-        : new Core(options, engine, fuseFd).run();
+        : new Core(options, engine, caller, fuseFd).run();
     const healthy = !engine.info.shutdown;
     engine.close();
     return healthy ? end : { clean: false, reason: `${end.reason}, after the filesystem was shut down` };

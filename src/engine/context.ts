@@ -16,6 +16,8 @@ export interface EngineContext {
   readonly counters: Counters;
   readonly layouts: LayoutHooks;
   readonly bad: BadBlockIndex;
+  /** Whether nobody waits any more for the operation under way: its caller was killed. Must be cheap. */
+  readonly interrupted: () => boolean;
 }
 
 /** Counters that live in the superblock. They belong to the transaction: assign, and the commit writes them. */

@@ -109,6 +109,14 @@ export class DataCore {
     if (physical !== 0 && (flags & EXT_UNWRITTEN) === 0) this.checkGood(ino, at, physical, op);
   }
 
+  /**
+   * EINTR between two steps of a long operation whose caller was killed. XFS ends clone, dedupe and fallocate in the
+   * same way, for a fatal signal only; punch, truncate, collapse and insert go on to their end.
+   */
+  checkInterrupt(op: string): void {
+    if (this.ctx.interrupted()) throw new FsError('EINTR', op, 'the caller was killed');
+  }
+
   checkGood(ino: number, at: number, physical: number, op: string): void {
     if (this.bad.first(physical, 1, true) >= 0) throw badBlock(ino, at, physical, op);
   }

@@ -131,6 +131,7 @@ export class SpaceOps {
   #empty(ino: number, from: number, end: number): void {
     const { bmap, remap, bad } = this.#core;
     for (let at = from; at < end; ) {
+      this.#core.checkInterrupt('fallocate');
       const { physical, length, flags } = bmap.lookup(ino, at, this.#map);
       let blocks = Math.min(length, end - at);
       if (physical !== 0) {
@@ -154,6 +155,7 @@ export class SpaceOps {
   #unshare(ino: number, from: number, end: number): void {
     const { bmap, remap } = this.#core;
     for (let at = from; at < end; ) {
+      this.#core.checkInterrupt('fallocate');
       const { physical, length } = bmap.lookup(ino, at, this.#map);
       let blocks = Math.min(length, end - at);
       if (physical !== 0) {
@@ -183,6 +185,7 @@ export class SpaceOps {
     const { bmap, remap } = this.#core;
     const run = this.#run;
     for (let at = from; at < end; ) {
+      this.#core.checkInterrupt('fallocate');
       const { physical, length } = bmap.lookup(ino, at, this.#map);
       let blocks = Math.min(length, end - at, EXTENT_MAX_BLOCKS);
       if (physical === 0) {

@@ -20,6 +20,8 @@ export interface EngineOptions {
   clock: Clock;
   /** Who must be asked before blocks change; nobody when absent. */
   layouts?: LayoutHooks;
+  /** Whether the caller of the operation under way was killed: a long one then ends with EINTR. Never when absent. */
+  interrupted?: () => boolean;
   /** Who is told of engine events; nobody when absent. */
   publish?: PublishEvent;
 }
@@ -34,6 +36,7 @@ export interface MkfsOptions {
   uuid?: Buffer;
 }
 
+const NOT_INTERRUPTED = (): boolean => false;
 const NO_LAYOUTS: LayoutHooks = { breakLayouts: () => {}, remapped: () => {} };
 
 /** Puts an empty filesystem into the region. What was there is lost. */
@@ -44,7 +47,7 @@ export function mkfs(media: Media, options: MkfsOptions): void {
   const uuid = options.uuid ?? Buffer.from(randomUUID().replaceAll('-', ''), 'hex');
   const { store, bad } = withBadBlocks((storeOptions) =>
     formatStore(media, { label, uuid, created: Math.max(0, now.sec) }, storeOptions),
-  )(clock, NO_LAYOUTS);
+  )(clock, NO_LAYOUTS, NOT_INTERRUPTED);
   const engine = new RegionEngine(store, bad);
   engine.names.mkRoot(uid, gid);
   engine.close();
@@ -55,6 +58,7 @@ export function openEngine(media: Media, options: EngineOptions): RegionEngine {
   const { store, bad } = withBadBlocks((storeOptions) => openStore(media, storeOptions))(
     options.clock,
     options.layouts ?? NO_LAYOUTS,
+    options.interrupted ?? NOT_INTERRUPTED,
   );
   const engine = new RegionEngine(store, bad, options.publish);
   if (!media.readOnly) {
@@ -66,11 +70,16 @@ export function openEngine(media: Media, options: EngineOptions): RegionEngine {
 
 /** The store makes the bad-block index from its tree; the data half needs the same object by its full type. */
 function withBadBlocks(make: (options: StoreOptions) => Store) {
-  return (clock: Clock, layouts: LayoutHooks): { store: Store; bad: BadBlocks } => {
+  return (
+    clock: Clock,
+    layouts: LayoutHooks,
+    interrupted: () => boolean,
+  ): { store: Store; bad: BadBlocks } => {
     const made: BadBlocks[] = [];
     const store = make({
       clock,
       layouts,
+      interrupted,
       badBlocks: (tree) => {
         made.push(new BadBlocks(tree));
         return made[0];

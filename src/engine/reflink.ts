@@ -1,5 +1,5 @@
 import { FsError } from '../errors.js';
-import { COPY_BYTES_PER_CALL_MAX } from '../limits.js';
+import { COMPARE_BLOCKS_AT_A_TIME, COPY_BYTES_PER_CALL_MAX } from '../limits.js';
 import { BLOCK_SIZE, blockOf, blocksFor, MAX_FILE_SIZE } from '../types.js';
 import type { ReadPlan } from './api.js';
 import { equal, isZero } from './blockdata.js';
@@ -130,8 +130,7 @@ export class Reflink {
       }
       return done + this.#copyBytes(advance(range, parts[1], parts[2]));
     } catch (error) {
-      if (done > 0 && error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EIO'))
-        return done;
+      if (done > 0 && endsShort(error)) return done;
       throw error;
     }
   }
@@ -142,6 +141,7 @@ export class Reflink {
     let copied = 0;
     try {
       while (done < range.length && copied < COPY_BYTES_PER_CALL_MAX) {
+        this.#core.checkInterrupt('copy_file_range');
         const { src, srcOffset, dst, dstOffset, length } = advance(range, done, range.length);
         const block = blockOf(srcOffset);
         const map = this.#core.bmap.lookup(src, block, this.#from);
@@ -158,8 +158,7 @@ export class Reflink {
         if (moved < wanted && moved < this.#plan.bytes) break;
       }
     } catch (error) {
-      if (done > 0 && error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EIO'))
-        return done;
+      if (done > 0 && endsShort(error)) return done;
       throw error;
     }
     return done;
@@ -189,6 +188,7 @@ export class Reflink {
     if (blocks === 0) return;
     remap.breakLayouts(dst, to, blocks);
     for (let done = 0; done < blocks; ) {
+      this.#core.checkInterrupt(op);
       const source = bmap.lookup(src, from + done, this.#from);
       let count = Math.min(source.length, blocks - done);
       if (isHole(source)) {
@@ -224,12 +224,13 @@ export class Reflink {
   /** Whether both ranges hold the same bytes. EIO where a bad block would have to be read. */
   #same(range: RemapRange, op: string): boolean {
     for (let done = 0; done < range.length; ) {
+      this.#core.checkInterrupt(op);
       const { src, srcOffset, dst, dstOffset, length } = advance(range, done, range.length);
       const a = this.#core.bmap.lookup(src, blockOf(srcOffset), this.#from);
       const b = this.#core.bmap.lookup(dst, blockOf(dstOffset), this.#to);
       let blocks = Math.min(blocksFor(length), a.length, b.length);
       if (!sameWithoutReading(a, b)) {
-        blocks = this.#readable(src, blockOf(srcOffset), a, blocks, op);
+        blocks = this.#readable(src, blockOf(srcOffset), a, Math.min(blocks, COMPARE_BLOCKS_AT_A_TIME), op);
         blocks = this.#readable(dst, blockOf(dstOffset), b, blocks, op);
         if (!this.#sameData(a, b, Math.min(length, blocks * BLOCK_SIZE))) return false;
       }
@@ -269,6 +270,13 @@ export class Reflink {
       throw new FsError('EPERM', op, `inode ${dst} is immutable`);
     }
   }
+}
+
+/** Errors that end a copy with what is done so far. */
+function endsShort(error: unknown): boolean {
+  return (
+    error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EIO' || error.code === 'EINTR')
+  );
 }
 
 function sameWithoutReading(a: Mapping, b: Mapping): boolean {

@@ -33,6 +33,7 @@ export interface Store {
 export interface StoreOptions {
   clock: Clock;
   layouts: LayoutHooks;
+  interrupted: () => boolean;
   /** Makes the heap index of the bad blocks from their tree. */
   badBlocks: (tree: Tree) => BadBlockIndex;
 }
@@ -63,7 +64,8 @@ function build(media: Media, superblock: Superblock, options: StoreOptions): Sto
     counters,
     superblock,
   });
-  const context = { media, clock: options.clock, trees, trx, space, counters, layouts: options.layouts, bad };
+  const { clock, layouts, interrupted } = options;
+  const context = { media, clock, trees, trx, space, counters, layouts, bad, interrupted };
   return { context, superblock, trees, nodes, space, trx };
 }
 

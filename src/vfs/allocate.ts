@@ -33,6 +33,7 @@ export function fallocateIoctl(c: VfsContext, call: IoctlCall): IoctlResult {
   const caller = withoutFsetid(call);
   c.remaps.start({
     unique: call.unique,
+    tid: call.pid,
     source: inode,
     destination: inode,
     ranges: [changedRange(inode.ino, mode, offset, length)],

@@ -23,6 +23,8 @@ export interface VfsContext {
   readonly policy: Policy;
   readonly cache: CachePolicy;
   readonly accessTimes: AccessTimes;
+  /** The thread whose request is under way, for whoever looks whether it still waits; 0 = nobody. */
+  readonly caller: { tid: number };
   /** The supplementary groups of a thread. */
   readonly groupsOf: (tid: number) => readonly number[];
   /** Path of the region, for the info document. */

@@ -84,6 +84,7 @@ function change(c: VfsContext, call: IoctlCall, inode: Inode, flags: number): Io
   // attributes goes before the caller is answered.
   c.remaps.start({
     unique: call.unique,
+    tid: call.pid,
     source: inode,
     destination: inode,
     ranges: [{ ino: inode.ino, offset: -1, length: 0 }],

@@ -6,6 +6,8 @@ import type { FileRange, Outbox } from './jobs.js';
 /** An operation that gives file ranges other blocks, see RemapJob. */
 export interface Remap {
   unique: bigint;
+  /** The calling thread. */
+  tid: number;
   source: Inode;
   destination: Inode;
   /** Pages to be written back and dropped before, and dropped again after. */

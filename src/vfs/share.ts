@@ -66,6 +66,7 @@ export function clone(c: VfsContext, call: IoctlCall): IoctlResult {
   const caller = withoutFsetid(call);
   c.remaps.start({
     unique: call.unique,
+    tid: call.pid,
     source,
     destination,
     ranges: rangesOf(c, source, destination, request),
@@ -101,6 +102,7 @@ export function dedupe(c: VfsContext, call: IoctlCall): IoctlResult {
   const record = Buffer.from(call.input);
   c.remaps.start({
     unique: call.unique,
+    tid: call.pid,
     source,
     destination,
     // A length of 0 is 0 bytes here, not "to the end".

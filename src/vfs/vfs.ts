@@ -63,6 +63,8 @@ export interface VfsOptions {
   cache: CachePolicy;
   accessTimes: AccessTimes;
   /** The supplementary groups of a thread. */
+  /** Kept up to date with each request. */
+  caller: { tid: number };
   groupsOf: (tid: number) => readonly number[];
   outbox: Outbox;
   faultingProcess: (tid: number) => number;
@@ -150,6 +152,7 @@ export class Vfs {
       policy: options.policy,
       cache: options.cache,
       accessTimes: options.accessTimes,
+      caller: options.caller,
       groupsOf: options.groupsOf,
       region: options.region,
       outbox,
@@ -186,7 +189,8 @@ export class Vfs {
       reply.error(ENOSYS);
       return;
     }
-    const { statistics } = this.#context;
+    const { statistics, caller } = this.#context;
+    caller.tid = request.pid;
     statistics.begin(opcode);
     let errno = 0;
     try {
@@ -219,6 +223,7 @@ export class Vfs {
     }
     let reply: Uint8Array;
     try {
+      this.#context.caller.tid = remap.tid;
       reply = ioctlReply(remap.unique, 0, remap.run());
     } catch (error) {
       reply = ioctlReply(remap.unique, this.#errnoFor(error, `remap job ${id}`), null);

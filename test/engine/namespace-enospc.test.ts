@@ -193,6 +193,7 @@ describe('a small region that runs full', () => {
       const options: StoreOptions = {
         clock: new FakeClock(),
         layouts: { breakLayouts: () => {}, remapped: () => {} },
+        interrupted: () => false,
         badBlocks: () => ({ count: 0, first: () => -1, lengthAt: () => 0 }),
       };
       const format = { label: 'full', uuid: Buffer.alloc(16, 3), created: 1 };

@@ -222,6 +222,7 @@ function storeRunner(hash: NameHash): Runner {
   const options: StoreOptions = {
     clock: new FakeClock(),
     layouts: { breakLayouts: () => {}, remapped: () => {} },
+    interrupted: () => false,
     badBlocks: () => ({ count: 0, first: () => -1, lengthAt: () => 0 }),
   };
   const format = { label: 'test', uuid: Buffer.alloc(16, 7), created: 1 };

@@ -12,6 +12,7 @@ import { FakeClock, HeapMedia } from '../support/mem-context.js';
 const options: StoreOptions = {
   clock: new FakeClock(),
   layouts: { breakLayouts: () => {}, remapped: () => {} },
+  interrupted: () => false,
   badBlocks: (tree) => new BadBlocks(tree),
 };
 const format = { label: 'test', uuid: Buffer.alloc(16, 7), created: 1_700_000_000 };

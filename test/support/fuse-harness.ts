@@ -112,6 +112,7 @@ export class FuseHarness {
   readonly outbox = new RecordingOutbox();
   readonly request = new Request();
   readonly reply = new Reply();
+  readonly caller = { tid: 0 };
   readonly vfs: Vfs;
   /** Supplementary groups of threads. */
   readonly groups = new Map<number, number[]>();
@@ -134,6 +135,7 @@ export class FuseHarness {
         policy: 'early',
         cache: 'auto',
         accessTimes,
+        caller: this.caller,
         groupsOf: (tid) => this.groups.get(tid) ?? [],
         faultingProcess: () => 0,
         outbox: this.outbox,

@@ -312,6 +312,7 @@ export interface MemContext extends EngineContext {
   readonly space: FakeSpace;
   readonly counters: Counters;
   readonly layouts: LayoutHooks;
+  readonly interrupted: () => boolean;
 }
 
 export interface MemContextOptions {
@@ -342,6 +343,7 @@ export function memContext(options: MemContextOptions = {}): MemContext {
     space,
     counters: { inodeCount: 0, lastIno: 0 },
     layouts: { breakLayouts: () => {}, remapped: () => {} },
+    interrupted: () => false,
     bad: new TreeBadBlocks(trees.badblock),
   };
 }
