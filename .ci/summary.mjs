@@ -22,8 +22,12 @@ function count(report) {
     for (const test of file.assertionResults) {
       if (test.status === 'passed') {
         passed++;
-        if (test.failureMessages.length > 0)
-          console.log(`UNSTABLE (passed the second time) ${name}: ${test.fullName}`);
+        const [first] = test.failureMessages;
+        if (first !== undefined) {
+          console.log(
+            `UNSTABLE (passed the second time) ${name}: ${test.fullName}\n  ${first.split('\n    at ')[0]}`,
+          );
+        }
       } else problems.push(`${test.status === 'failed' ? 'FAILED' : 'NOT RUN'} ${name}: ${test.fullName}`);
     }
   }

@@ -1,4 +1,6 @@
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -243,14 +245,22 @@ describe('the command is run as if by itself', () => {
     expect(run(process.execPath, [CLI, 'exec']).status).toBe(2);
   });
 
-  it('signals, input and arguments', () => {
+  it('signals, input and arguments', async () => {
     expect(exec('sh', '-c', 'kill -TERM $$').signal).toBe('SIGTERM');
     expect(exec('sh', '-c', 'kill -KILL $$').signal).toBe('SIGKILL');
     const echo = run(process.execPath, [...EXEC, 'cat', '-'], { input: 'text', stdio: 'pipe' });
     expect(echo.stdout).toBe('text');
     expect(execOk('printf', '%s|', '--help', '', 'a b')).toBe('--help||a b|');
-    const timeout = ['--signal=TERM', '1', process.execPath, ...EXEC];
-    const trap = run('timeout', [...timeout, 'sh', '-c', 'trap "echo got; exit 7" TERM; sleep 5 & wait']);
-    expect(trap.stdout).toBe('got\n');
+    const script = 'trap "echo got; exit 7" TERM; echo ready; while :; do sleep 0.1; done';
+    const child = spawn(process.execPath, [...EXEC, 'sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const closed = once(child, 'close');
+    let output = '';
+    for await (const chunk of child.stdout) {
+      output += chunk;
+      if (output === 'ready\n') child.kill('SIGTERM');
+    }
+    expect([output, (await closed)[0]]).toEqual(['ready\ngot\n', 7]);
   });
 });

@@ -82,6 +82,7 @@ describe('an ordinary user', () => {
       expect(victim.signals[0]).toMatchObject({ signal: 7 });
       expect(report.victims).toMatchObject([{ pid: victim.pid, result: 'delivered' }]);
       expect(report.scan.unreadable).toBeGreaterThan(0);
+      user.rmapfs('unpoison', ...range);
       expect(user.rmapfs('poison', ...range).stdout).toMatch(/could not be looked at: [1-9]/);
     }));
 });
