@@ -29,6 +29,14 @@ export interface Merge {
 export const newMapping = (): Mapping => ({ physical: 0, length: 0, flags: 0 });
 export const newFileExtent = (): FileExtent => ({ from: 0, physical: 0, length: 0, flags: 0 });
 
+/** What lies `skipped` blocks into the extent at the cursor. */
+function within(cursor: Cursor, skipped: number, out: Mapping): Mapping {
+  out.physical = cursor.value(0) + skipped;
+  out.length = cursor.value(1) - skipped;
+  out.flags = cursor.value(2);
+  return out;
+}
+
 /**
  * The block map: (inode, file block) -> (physical, length, flags). Neighbours that continue each other in the
  * file and in the region with the same flags are one record, up to EXTENT_MAX_BLOCKS. It knows nothing of
@@ -48,14 +56,16 @@ export class Bmap {
   lookup(ino: number, at: number, out: Mapping): Mapping {
     if (at < 0 || at >= FILE_BLOCKS_MAX) broken(`inode ${ino}: file block ${at}`);
     const cursor = this.#cursor;
+    // The next read is often of the same extent.
+    if (cursor.isAt(ino)) {
+      const skipped = at - cursor.key(1);
+      if (skipped >= 0 && skipped < cursor.value(1)) return within(cursor, skipped, out);
+    }
     let more: boolean;
     if (cursor.seekLE(ino, at, 0, 0)) {
       const skipped = at - cursor.key(1);
       if (cursor.key(0) === ino && skipped < cursor.value(1)) {
-        out.physical = cursor.value(0) + skipped;
-        out.length = cursor.value(1) - skipped;
-        out.flags = cursor.value(2);
-        return out;
+        return within(cursor, skipped, out);
       }
       more = cursor.next();
     } else {
