@@ -30,8 +30,8 @@ export function isKilled(tid: number): boolean {
 }
 
 /**
- * The caller of the operation under way. A caller that was killed waits for its answer all the same, so a long operation
- * asks between its steps whether to go on. FUSE_INTERRUPT says less: the kernel sends it for every signal.
+ * The caller of the operation under way. A caller that was killed waits for its answer all the same, so a long
+ * operation asks between its steps whether to go on. FUSE_INTERRUPT says less: the kernel sends it for every signal.
  */
 export class CurrentCaller {
   /** 0 = nobody. */

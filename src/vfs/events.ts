@@ -12,9 +12,9 @@ export function events(c: VfsContext, call: IoctlCall): IoctlResult {
 }
 
 /**
- * INTERRUPT gets no answer. The core's own operations are done by now (a long one looks for a killed caller by itself, see
- * EngineOptions.interrupted); a request that main holds back is to
- * be answered with EINTR, because the kernel lets not even a killed caller go before its answer is there.
+ * INTERRUPT gets no answer. The core's own operations are done by now (a long one looks for a killed caller by
+ * itself, see EngineOptions.interrupted); a request that main holds back is to be answered with EINTR, because the
+ * kernel lets not even a killed caller go before its answer is there.
  */
 export const interrupt: Operation = (c, request, reply) => {
   reply.leave();
