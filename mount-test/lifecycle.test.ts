@@ -1,7 +1,8 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { isAlive, mountOf } from './support/daemon.js';
-import { cli, cliOk, killGroup, type Mounted, withMount } from './support/harness.js';
+import { CLI, cli, cliOk, killGroup, type Mounted, withMount, withRegion } from './support/harness.js';
 import { errnoOfCall, run, tool, waitFor } from './support/run.js';
 
 describe('mount and unmount', () => {
@@ -25,6 +26,31 @@ describe('mount and unmount', () => {
       expect(cli('poison', '--file', m.path('f'), '--offset', '0', '--length', '4096').status).toBe(1);
       cliOk('umount', m.dir);
       expect(tool('sha256sum', [m.region])).toBe(before);
+    }));
+
+  it('logs to the file that -o log= names, or through logger(1)', () =>
+    withRegion({}, async (m) => {
+      m.mkfs();
+      const file = join(m.base, 'log');
+      cliOk('mount', m.region, m.dir, '-o', `log=${file}`);
+      cliOk('umount', m.dir);
+      expect(readFileSync(file, 'utf8')).toMatch(
+        / rmapfs\[\d+\] info: .* on .*\n.* info: ended: unmounted\n$/s,
+      );
+      const heard = join(m.base, 'heard');
+      writeFileSync(join(m.base, 'logger'), `#!/bin/sh\necho "$@" > ${heard}\nexec cat >> ${heard}\n`, {
+        mode: 0o755,
+      });
+      const env = { ...process.env, PATH: `${m.base}:${process.env.PATH}` };
+      const mounted = run(process.execPath, [CLI, 'mount', m.region, m.dir, '-o', 'log=syslog'], { env });
+      expect(mounted).toMatchObject({ status: 0, stderr: '' });
+      cliOk('umount', m.dir);
+      const ended = (): true | undefined =>
+        /ended: unmounted/.test(readFileSync(heard, 'utf8')) ? true : undefined;
+      await waitFor('the end of the log', ended);
+      expect(readFileSync(heard, 'utf8')).toMatch(
+        /^--tag rmapfs --priority daemon.info\n.* rmapfs\[\d+\] info: /,
+      );
     }));
 
   it('umount(8) from outside ends the daemon, and everything is there', () =>
