@@ -52,6 +52,9 @@ describe('XFS_IOC_GOINGDOWN', () => {
       expect(cli('info', m.dir, '--json').json()).toMatchObject({ shutdown: true });
       tool('umount', [m.dir]);
       await m.ended();
+      // Nothing is damaged: nobody is told to repair anything.
+      expect(cli('mount', m.region, m.dir)).toMatchObject({ status: 0, stderr: '' });
+      await m.umount();
       m.mount();
       expect(readFileSync(m.path('f'), 'utf8')).toBe('committed');
       expect(errnoOfCall(() => readFileSync(m.path('later')))).toBe(kept ? 'EISDIR' : 'ENOENT');

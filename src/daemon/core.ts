@@ -7,6 +7,7 @@ import type { EventBody } from '../failure/event-ring.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
 import { openRegion } from '../media/region.js';
 import { bindExchange, currentTid, installWakeHandler } from '../native.js';
+import { GOINGDOWN_REASON } from '../vfs/jobs.js';
 import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
 import { CurrentCaller, groupsOf } from './callers.js';
@@ -168,7 +169,8 @@ function knownBadBlocks(engine: Engine): EventBody | null {
 /** Says that the region is open and waits for the mount. The descriptor of /dev/fuse, or null when it failed. */
 function waitForMount(options: CoreOptions, wasShutdown: string | null): number | null {
   const shared = new Int32Array(options.shared);
-  const notice = wasShutdown === null ? {} : { notice: shutdownNotice(options.region, wasShutdown) };
+  const isDamage = wasShutdown !== null && wasShutdown !== GOINGDOWN_REASON;
+  const notice = isDamage ? { notice: shutdownNotice(options.region, wasShutdown) } : {};
   options.port.postMessage({ type: 'opened', ...notice } satisfies FromCore);
   Atomics.wait(shared, SHARED.mount, MOUNT_STATE.waiting);
   if (Atomics.load(shared, SHARED.mount) !== MOUNT_STATE.mounted) return null;

@@ -77,6 +77,9 @@ export interface RemapJob {
  */
 export const GOINGDOWN_MODE = { flushAll: 0, flushLog: 1, flushNothing: 2 } as const;
 
+/** The reason of a shutdown that was asked for: nothing is damaged. */
+export const GOINGDOWN_REASON = 'asked for by GOINGDOWN';
+
 /** A GOINGDOWN ioctl. Its argument is a pointer, so main reads it: the caller's memory may wait for the core. */
 export interface GoingDownJob {
   unique: bigint;

@@ -31,7 +31,7 @@ import { HandleTable } from './handles.js';
 import { InodeTable } from './inodes.js';
 import { ioctl } from './ioctl.js';
 import { ioctlReply } from './ioctl-reply.js';
-import { GOINGDOWN_MODE, type Outbox } from './jobs.js';
+import { GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
 import { noteLatent } from './latent.js';
 import {
   batchForget,
@@ -249,7 +249,7 @@ export class Vfs {
       }
       if (!engine.info.shutdown) {
         if (mode !== GOINGDOWN_MODE.flushNothing) engine.commit();
-        engine.shutdown('asked for by GOINGDOWN');
+        engine.shutdown(GOINGDOWN_REASON);
         outbox.log('warn', `shut down by GOINGDOWN, mode ${mode}: everything is EIO until the next mount`);
       }
     } catch (error) {
