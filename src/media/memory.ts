@@ -1,7 +1,7 @@
 import { assert } from '../errors.js';
 import { BLOCK_SIZE, type PhysBlock } from '../types.js';
 import type { Media } from './media.js';
-import { readOnlyError, WINDOW_SHIFT, Windows } from './windows.js';
+import { readOnlyError, WINDOW_SHIFT, WindowedMedia, Windows } from './windows.js';
 
 export interface MemoryOptions {
   /** Window size as a power of two of blocks, 0 .. 18: a small one lets a small medium have many windows. */
@@ -12,44 +12,17 @@ export interface MemoryOptions {
 }
 
 /** A medium in plain memory, for tests and simulation. It forgets all when it is dropped. */
-class MemoryMedia implements Media {
-  readonly blocks: number;
+class MemoryMedia extends WindowedMedia implements Media {
   readonly readOnly: boolean;
-  readonly #windows: Windows;
 
   constructor(windows: Windows, readOnly: boolean) {
-    this.#windows = windows;
-    this.blocks = windows.blocks;
+    super(windows);
     this.readOnly = readOnly;
-  }
-
-  words(block: PhysBlock): Uint32Array {
-    return this.#windows.words(block);
-  }
-
-  wordIndex(block: PhysBlock): number {
-    return this.#windows.wordIndex(block);
-  }
-
-  bytes(block: PhysBlock, count: number): Buffer {
-    return this.#windows.bytes(block, count);
-  }
-
-  get windows(): readonly Buffer[] {
-    return this.#windows.buffers;
-  }
-
-  windowOf(block: PhysBlock): number {
-    return this.#windows.windowOf(block);
-  }
-
-  contiguous(block: PhysBlock, count: number): number {
-    return this.#windows.contiguous(block, count);
   }
 
   noteDirty(block: PhysBlock, count: number): void {
     if (this.readOnly) throw readOnlyError('the memory medium');
-    this.#windows.check(block, count);
+    this.addressing.check(block, count);
   }
 
   /** Memory is as durable as it gets the moment it is written. */

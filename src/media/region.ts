@@ -6,7 +6,7 @@ import { BLOCK_SIZE, type PhysBlock } from '../types.js';
 import { DirtyBlocks, flushDirtyLines } from './dirty.js';
 import type { Media } from './media.js';
 import { asRegionError, type OpenedRegion, openRegionFile, type RegionOptions } from './region-file.js';
-import { readOnlyError, WINDOW_SHIFT, Windows } from './windows.js';
+import { readOnlyError, WINDOW_SHIFT, WindowedMedia, Windows } from './windows.js';
 
 /**
  * How far a flush reaches, which depends on what the region lies on:
@@ -48,14 +48,12 @@ export function openRegion(path: string, options: RegionOptions): RegionMedia {
   }
 }
 
-class MappedRegion implements RegionMedia {
+class MappedRegion extends WindowedMedia implements RegionMedia {
   readonly path: string;
-  readonly blocks: number;
   readonly readOnly: boolean;
   readonly medium: RegionMedium;
   readonly #fd: number;
   readonly #isRegularFile: boolean;
-  readonly #windows: Windows;
   /** Kept where a flush goes block by block; elsewhere one flag is enough. */
   readonly #dirtyBlocks: DirtyBlocks | null;
   #isDirty = false;
@@ -64,43 +62,18 @@ class MappedRegion implements RegionMedia {
 
   constructor(opened: OpenedRegion, readOnly: boolean) {
     const { buffers, isSync } = mapWindows(opened, readOnly);
+    super(new Windows(buffers, WINDOW_SHIFT));
     this.path = opened.path;
     this.readOnly = readOnly;
     this.#fd = opened.fd;
     this.#isRegularFile = opened.kind === 'file';
-    this.#windows = new Windows(buffers, WINDOW_SHIFT);
-    this.blocks = this.#windows.blocks;
     this.medium = mediumOf(opened, isSync);
     this.#dirtyBlocks = this.medium === 'dax' ? new DirtyBlocks(this.blocks) : null;
   }
 
-  words(block: PhysBlock): Uint32Array {
-    return this.#windows.words(block);
-  }
-
-  wordIndex(block: PhysBlock): number {
-    return this.#windows.wordIndex(block);
-  }
-
-  bytes(block: PhysBlock, count: number): Buffer {
-    return this.#windows.bytes(block, count);
-  }
-
-  get windows(): readonly Buffer[] {
-    return this.#windows.buffers;
-  }
-
-  windowOf(block: PhysBlock): number {
-    return this.#windows.windowOf(block);
-  }
-
-  contiguous(block: PhysBlock, count: number): number {
-    return this.#windows.contiguous(block, count);
-  }
-
   noteDirty(block: PhysBlock, count: number): void {
     if (this.readOnly) throw readOnlyError(this.path);
-    this.#windows.check(block, count);
+    this.addressing.check(block, count);
     this.#isDirty = true;
     if (this.#dirtyBlocks !== null) this.#dirtyBlocks.note(block, count);
   }
@@ -109,7 +82,7 @@ class MappedRegion implements RegionMedia {
     assert(!this.#isClosed, 'flush of an open region');
     if (this.#failure !== null) throw this.#failure;
     if (!this.#isDirty) return;
-    if (this.#dirtyBlocks !== null) flushDirtyLines(this.#windows, this.#dirtyBlocks, flushCacheLines);
+    if (this.#dirtyBlocks !== null) flushDirtyLines(this.addressing, this.#dirtyBlocks, flushCacheLines);
     else if (this.medium === 'page-cache') this.#syncFile();
     this.#isDirty = false;
   }
@@ -130,7 +103,7 @@ class MappedRegion implements RegionMedia {
     if (this.#isClosed) return;
     this.#isClosed = true;
     // The mappings hold the open file: only after them does closing it give up the lock.
-    for (const buffer of this.#windows.buffers) unmap(buffer);
+    for (const buffer of this.addressing.buffers) unmap(buffer);
     closeSync(this.#fd);
   }
 

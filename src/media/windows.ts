@@ -59,6 +59,41 @@ export class Windows {
   }
 }
 
+/** The addressing half of a medium: what every medium over Windows does alike. */
+export abstract class WindowedMedia {
+  readonly blocks: number;
+  protected readonly addressing: Windows;
+
+  constructor(addressing: Windows) {
+    this.addressing = addressing;
+    this.blocks = addressing.blocks;
+  }
+
+  get windows(): readonly Buffer[] {
+    return this.addressing.buffers;
+  }
+
+  words(block: PhysBlock): Uint32Array {
+    return this.addressing.words(block);
+  }
+
+  wordIndex(block: PhysBlock): number {
+    return this.addressing.wordIndex(block);
+  }
+
+  bytes(block: PhysBlock, count: number): Buffer {
+    return this.addressing.bytes(block, count);
+  }
+
+  windowOf(block: PhysBlock): number {
+    return this.addressing.windowOf(block);
+  }
+
+  contiguous(block: PhysBlock, count: number): number {
+    return this.addressing.contiguous(block, count);
+  }
+}
+
 function outside(block: number, count: number, blocks: number): InvariantError {
   return new InvariantError(
     `invariant broken: blocks ${block} + ${count} lie in one window of a medium of ${blocks} blocks`,
