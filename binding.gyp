@@ -12,6 +12,7 @@
         "native/fuse_exchange.cc",
         "native/mapping.cc",
         "native/proc_status.cc",
+        "native/read_proc.cc",
         "native/sigbus.cc",
         "native/sigbus_delivery.cc",
         "native/thread_wake.cc"

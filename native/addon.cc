@@ -13,6 +13,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   rmapfs::RegisterFlock(env, exports);
   rmapfs::RegisterThreadWake(env, exports);
   rmapfs::RegisterFuseExchange(env, exports);
+  rmapfs::RegisterReadProc(env, exports);
   rmapfs::RegisterSigbus(env, exports);
   return exports;
 }

@@ -38,6 +38,14 @@ int IntArg(const Napi::CallbackInfo& info, size_t index, const char* name, int l
   return static_cast<int>(WholeArg(info, index, name, low, high, syscall));
 }
 
+std::string TextArg(const Napi::CallbackInfo& info, size_t index, const char* name, const char* syscall) {
+  const Napi::Value value = info[index];
+  if (!value.IsString()) throw BadArg(info, name, syscall, "a string");
+  const std::string text = value.As<Napi::String>();
+  if (text.find('\0') != std::string::npos) throw BadArg(info, name, syscall, "a string without a NUL");
+  return text;
+}
+
 bool BoolArg(const Napi::CallbackInfo& info, size_t index, const char* name, const char* syscall) {
   const Napi::Value value = info[index];
   if (!value.IsBoolean()) throw BadArg(info, name, syscall, "true or false");

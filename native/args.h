@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include <napi.h>
 
@@ -22,6 +23,9 @@ bool BoolArg(const Napi::CallbackInfo& info, size_t index, const char* name, con
 
 // A whole number or a bigint from 0 to 2^64 - 1.
 uint64_t AddressArg(const Napi::CallbackInfo& info, size_t index, const char* name, const char* syscall);
+
+// A string without a NUL in it, as UTF-8.
+std::string TextArg(const Napi::CallbackInfo& info, size_t index, const char* name, const char* syscall);
 
 // The bytes of a Buffer or Uint8Array.
 struct ByteView {

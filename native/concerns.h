@@ -11,6 +11,7 @@ void RegisterFdPassing(Napi::Env env, Napi::Object exports);
 void RegisterFlock(Napi::Env env, Napi::Object exports);
 void RegisterThreadWake(Napi::Env env, Napi::Object exports);
 void RegisterFuseExchange(Napi::Env env, Napi::Object exports);
+void RegisterReadProc(Napi::Env env, Napi::Object exports);
 void RegisterSigbus(Napi::Env env, Napi::Object exports);
 
 // Adds a named integer to the exports.

@@ -76,6 +76,8 @@ interface Addon extends Constants {
     control: Int32Array,
     sources: readonly Buffer[],
   ): () => void;
+  readFileInto(path: string, into: Uint8Array, position: number): number;
+  processesMapping(root: string, needle: Uint8Array, except: number): number[];
   socketPair(): [number, number];
   receiveFd(socket: number): number;
   currentTid(): number;
@@ -174,6 +176,31 @@ export function bindExchange(
   sources: readonly Buffer[],
 ): () => void {
   return addon.bindExchange(fd, answer, request, control, sources);
+}
+
+/**
+ * Reads a file from byte `position` on until `into` is full or the file ends: open(2), pread(2), close(2) in one go.
+ * Returns the bytes read. For the small files of /proc, of which a scan reads many.
+ */
+export function readFileInto(path: string, into: Uint8Array, position = 0): number {
+  return addon.readFileInto(path, into, position);
+}
+
+/** Processes in whose `maps` some bytes occur, and how many were looked at, ended meanwhile, or could not be read. */
+export interface ProcessesMapping {
+  pids: number[];
+  processes: number;
+  ended: number;
+  unreadable: number;
+}
+
+/**
+ * Looks for `needle` (1 .. 64 bytes) in the file `maps` of every process of the proc filesystem at `root` but
+ * `except`. Kernel threads, whose maps are empty, count as processes. ENOENT when there is no such directory.
+ */
+export function processesMapping(root: string, needle: Uint8Array, except: number): ProcessesMapping {
+  const [processes, ended, unreadable, ...pids] = addon.processesMapping(root, needle, except);
+  return { processes, ended, unreadable, pids };
 }
 
 /** flock(2). EAGAIN when LOCK_NB was given and another open file has the lock. */

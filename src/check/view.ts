@@ -137,7 +137,7 @@ class LeafCursor implements ReadCursor {
     return this.#words[this.#at() + this.#keyWords + i];
   }
 
-  payload(): Uint8Array {
+  payload(): Buffer {
     const ref = this.#words[this.#at() + this.#keyWords];
     const offset = ref & 0xffff;
     const block = asPhys(this.#view.leaves[this.#leaf]);

@@ -133,8 +133,11 @@ export interface Namespace {
   setxattr(ino: Ino, name: Uint8Array, value: Uint8Array, flags: number): void;
   removexattr(ino: Ino, name: Uint8Array): void;
   listxattr(ino: Ino): Uint8Array[];
-  /** Absolute paths within the filesystem ("/a/b"), lossy UTF-8, at most `max`; [] for an unlinked inode. */
-  paths(ino: Ino, max: number): string[];
+  /**
+   * Absolute paths within the filesystem ("/a/b"), lossy UTF-8, at most `max`; [] for an unlinked inode. `known` keeps
+   * the paths of directories from call to call, for a caller that asks for many and changes nothing meanwhile.
+   */
+  paths(ino: Ino, max: number, known?: Map<number, string>): string[];
 }
 
 /**

@@ -183,7 +183,7 @@ export class TreeCursor implements Cursor {
     this.#words[this.#at() + tree.spec.keyWords + i] = word;
   }
 
-  payload(): Uint8Array {
+  payload(): Buffer {
     const tree = this.#tree;
     const ref = this.#words[this.#at() + tree.spec.keyWords];
     const offset = ref & 0xffff;

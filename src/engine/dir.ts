@@ -98,8 +98,7 @@ export class DirTable {
     const cursor = this.#cursor;
     if (!cursor.seek(dir, hash, seq, 0)) return null;
     if (cursor.key(0) !== dir || cursor.key(1) !== hash || cursor.key(2) !== seq) return null;
-    const { buffer, byteOffset, length } = checkedPayload(cursor);
-    return Buffer.from(buffer, byteOffset, length).toString('utf8', DIRENT_HEADER_BYTES);
+    return checkedPayload(cursor).toString('utf8', DIRENT_HEADER_BYTES);
   }
 
   /** Visits the entries after `cookie`. The visitor may read the filesystem, but neither change it nor nest. */
@@ -162,7 +161,7 @@ export function isName(name: Uint8Array): boolean {
   return name.length > 2 || (name.length === 2 && name[1] !== DOT);
 }
 
-function checkedPayload(cursor: Cursor): Uint8Array {
+function checkedPayload(cursor: Cursor): Buffer {
   const payload = cursor.payload();
   if (payload.length <= DIRENT_HEADER_BYTES || payload.length > DIRENT_HEADER_BYTES + NAME_MAX_BYTES) {
     throw new CorruptionError(-1, `directory ${cursor.key(0)}: an entry of ${payload.length} bytes`);

@@ -238,8 +238,8 @@ export class RegionEngine implements api.Engine {
     return this.names.listxattr(ino);
   }
 
-  paths(ino: Ino, max: number): string[] {
-    return this.names.paths(ino, max);
+  paths(ino: Ino, max: number, known?: Map<number, string>): string[] {
+    return this.names.paths(ino, max, known);
   }
 
   // ---- data ---------------------------------------------------------------------------------------------

@@ -236,9 +236,11 @@ export class NamespaceOps implements Namespace {
     return this.#tables.xattrs.list(ino);
   }
 
-  paths(ino: Ino, max: number): string[] {
-    this.inodes.mode(ino);
-    return this.#tables.parents.paths(ino, max);
+  paths(ino: Ino, max: number, known = new Map<number, string>()): string[] {
+    const found = this.#tables.parents.paths(ino, max, known);
+    // ENOENT for an inode that does not exist; a name tells that it does.
+    if (found.length === 0) this.inodes.mode(ino);
+    return found;
   }
 
   /** Removes the entry that #slot stands on. */

@@ -16,6 +16,8 @@ export class ParentTable {
   readonly #inodes: Tree;
   readonly #links: Cursor;
   readonly #up: Cursor;
+  /** The last paths() went to the end of the records of its inode. */
+  #complete = false;
 
   constructor(ctx: EngineContext, dirs: DirTable) {
     this.#tree = ctx.trees.parent;
@@ -51,24 +53,36 @@ export class ParentTable {
     return true;
   }
 
-  /** Absolute paths of an inode, at most `max`, in the order of the records. */
-  paths(ino: number, max: number): string[] {
+  /**
+   * Absolute paths of an inode, at most `max`, in the order of the records. `known` has the paths of directories
+   * ("" for the root) that are known already, and gets those that are found.
+   */
+  paths(ino: number, max: number, known: Map<number, string>): string[] {
     if (max <= 0) return [];
     if (ino === ROOT_INO) return ['/'];
     const found: string[] = [];
     const links = this.#links;
-    let more = links.seek(ino, 0, 0, 0);
+    // Whoever asks for one inode after the other finds the cursor where the records of the next one begin.
+    let more = (this.#complete && links.isAt(ino)) || links.seek(ino, 0, 0, 0);
     while (more && links.key(0) === ino && found.length < max) {
-      found.push(this.#pathOf(links.key(1), links.key(2), links.key(3)));
+      const dir = links.key(1);
+      found.push(`${this.#directoryPath(dir, known)}/${this.#nameOf(dir, links.key(2), links.key(3))}`);
       more = links.next();
     }
+    this.#complete = !more || links.key(0) !== ino;
     return found;
   }
 
-  #pathOf(dir: number, hash: number, seq: number): string {
-    let path = `/${this.#nameOf(dir, hash, seq)}`;
+  /** "" for the root. */
+  #directoryPath(dir: number, known: Map<number, string>): string {
+    let path = '';
     let at = dir;
     for (let steps = 0; at !== ROOT_INO; steps++) {
+      const above = known.get(at);
+      if (above !== undefined) {
+        path = above + path;
+        break;
+      }
       this.#checkSteps(steps, dir);
       if (!this.#climb(at))
         throw new CorruptionError(-1, `directory ${at} is in use but has no parent record`);
@@ -76,6 +90,7 @@ export class ParentTable {
       path = `/${this.#nameOf(up, this.#up.key(2), this.#up.key(3))}${path}`;
       at = up;
     }
+    known.set(dir, path);
     return path;
   }
 

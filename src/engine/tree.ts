@@ -51,7 +51,7 @@ export interface Cursor {
    */
   set(i: number, word: number): void;
   /** Variable-length trees: the payload, as a view of the region that is valid until the next change of the tree. */
-  payload(): Uint8Array;
+  payload(): Buffer;
   /**
    * Augmented trees only: to the first record, in key order, whose interval [key 0, key 0 + value 0) meets
    * [from, to). Then nextOverlap() steps through the others. O(log n + found).

@@ -1,8 +1,8 @@
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { assert } from '../errors.js';
 import { PAGEMAP_BATCH_PAGES, PROC_MAPS_MAX_BYTES } from '../limits.js';
+import { processesMapping, readFileInto } from '../native.js';
 import { BLOCK_SIZE } from '../types.js';
-import { parseMaps, parseSignalMask, parseStartTicks, parseTgid } from './procparse.js';
+import { parseComm, parseMaps, parseSignalMask, parseStartTicks, parseTgid } from './procparse.js';
 
 /** Major and minor number of a filesystem's device. */
 export interface DeviceId {
@@ -73,6 +73,8 @@ export function deviceId(dev: number): DeviceId {
 }
 
 const PROC_MAPS_START_BYTES = 256 * 1024;
+/** /proc/PID/status has about 1.5 KiB; a long list of groups or CPUs comes behind the lines that are looked at. */
+const SMALL_FILE_BYTES = 16 * 1024;
 const PAGEMAP_ENTRY_BYTES = 8;
 /** Byte 7 of a little-endian pagemap entry: bit 63 "present" and bit 61 "file page or shared-anon". */
 const PRESENT_FILE_PAGE = 0xa0;
@@ -85,6 +87,7 @@ export class Procfs implements ProcessTable {
   readonly #root: string;
   #maps: Buffer = Buffer.allocUnsafe(PROC_MAPS_START_BYTES);
   readonly #pagemap: Buffer = Buffer.allocUnsafe(PAGEMAP_BATCH_PAGES * PAGEMAP_ENTRY_BYTES);
+  readonly #small: Buffer = Buffer.allocUnsafe(SMALL_FILE_BYTES);
 
   /** @param root where proc is mounted; /proc but in tests */
   constructor(root = '/proc') {
@@ -92,21 +95,16 @@ export class Procfs implements ProcessTable {
   }
 
   scan(device: DeviceId, visit: (pid: number, mappings: FileMapping[]) => void): ScanCounts {
-    const counts: ScanCounts = { processes: 0, ended: 0, unreadable: 0 };
-    // A process that does not have these bytes in its maps has no mapping of the device: most are done here.
     const needle = Buffer.from(` ${hex2(device.major)}:${hex2(device.minor)} `, 'latin1');
-    for (const name of readdirSync(this.#root)) {
-      const pid = Number(name);
-      if (!Number.isInteger(pid) || pid === process.pid) continue;
+    const { pids, ...counts } = processesMapping(this.#root, needle, process.pid);
+    for (const pid of pids) {
       const length = this.#readMaps(pid);
       if (typeof length === 'string') {
+        counts.processes--;
         counts[length]++;
         continue;
       }
-      counts.processes++;
-      const text = this.#maps.subarray(0, length);
-      if (text.indexOf(needle) < 0) continue;
-      const mappings = parseMaps(text, needle);
+      const mappings = parseMaps(this.#maps.subarray(0, length), needle);
       if (mappings.length > 0) visit(pid, mappings);
     }
     return counts;
@@ -114,57 +112,46 @@ export class Procfs implements ProcessTable {
 
   /** Reads the maps of a process to the start of #maps. Returns their length in bytes. */
   #readMaps(pid: number): number | Exclude<Look, 'ok'> {
-    let fd = -1;
-    try {
-      fd = openSync(`${this.#root}/${pid}/maps`, 'r');
-      let length = 0;
-      for (;;) {
-        const n = readSync(fd, this.#maps, length, this.#maps.length - length, null);
-        if (n === 0) return length;
-        length += n;
-        if (length < this.#maps.length) continue;
-        if (length >= PROC_MAPS_MAX_BYTES) return 'unreadable';
-        this.#maps = Buffer.concat([this.#maps], 2 * this.#maps.length);
+    for (;;) {
+      try {
+        const length = readFileInto(`${this.#root}/${pid}/maps`, this.#maps);
+        if (length < this.#maps.length) return length;
+      } catch (error) {
+        return lookOf(error);
       }
-    } catch (error) {
-      return lookOf(error);
-    } finally {
-      if (fd >= 0) closeSync(fd);
+      if (this.#maps.length >= PROC_MAPS_MAX_BYTES) return 'unreadable';
+      this.#maps = Buffer.allocUnsafe(2 * this.#maps.length);
     }
   }
 
   filePages(pid: number, address: number, pages: number, out: Uint8Array): Look {
     assert(pages <= PAGEMAP_BATCH_PAGES, 'pagemap entries are read in batches');
-    let fd = -1;
     try {
-      fd = openSync(`${this.#root}/${pid}/pagemap`, 'r');
-      const want = pages * PAGEMAP_ENTRY_BYTES;
+      const entries = this.#pagemap.subarray(0, pages * PAGEMAP_ENTRY_BYTES);
       const at = (address / BLOCK_SIZE) * PAGEMAP_ENTRY_BYTES;
+      const length = readFileInto(`${this.#root}/${pid}/pagemap`, entries, at);
       // The kernel answers less only when the address space is gone.
-      if (readSync(fd, this.#pagemap, 0, want, at) !== want) return 'ended';
+      if (length !== entries.length) return 'ended';
       for (let i = 0; i < pages; i++) {
-        const flags = this.#pagemap[i * PAGEMAP_ENTRY_BYTES + 7] & PRESENT_FILE_PAGE;
+        const flags = entries[i * PAGEMAP_ENTRY_BYTES + 7] & PRESENT_FILE_PAGE;
         out[i] = flags === PRESENT_FILE_PAGE ? 1 : 0;
       }
       return 'ok';
     } catch (error) {
       return lookOf(error);
-    } finally {
-      if (fd >= 0) closeSync(fd);
     }
   }
 
   inspect(pid: number): ProcessState | Exclude<Look, 'ok'> {
     try {
-      const status = readFileSync(`${this.#root}/${pid}/status`, 'latin1');
-      const stat = readFileSync(`${this.#root}/${pid}/stat`, 'latin1');
-      const comm = readFileSync(`${this.#root}/${pid}/comm`, 'utf8');
+      const status = this.#text(pid, 'status').toString('latin1');
+      const stat = this.#text(pid, 'stat');
       // A zombie has its entry still, but nobody is left to take a signal.
       if (/^State:\s*[ZX]/m.test(status)) return 'ended';
       return {
         tgid: parseTgid(status),
-        comm: comm.replace(/\n$/, ''),
-        startTicks: parseStartTicks(stat),
+        comm: parseComm(stat),
+        startTicks: parseStartTicks(stat.toString('latin1')),
         sigbusBlocked: parseSignalMask(status, 'SigBlk'),
         sigbusIgnored: parseSignalMask(status, 'SigIgn'),
         sigbusPending: parseSignalMask(status, 'SigPnd') || parseSignalMask(status, 'ShdPnd'),
@@ -172,6 +159,12 @@ export class Procfs implements ProcessTable {
     } catch (error) {
       return lookOf(error);
     }
+  }
+
+  /** A small file of a process, until the next one is read. */
+  #text(pid: number, name: string): Buffer {
+    const length = readFileInto(`${this.#root}/${pid}/${name}`, this.#small);
+    return this.#small.subarray(0, length);
   }
 }
 

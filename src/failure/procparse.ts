@@ -51,6 +51,10 @@ export function parseTgid(status: string): number {
   return Number(line[1]);
 }
 
+/** Field 2 of /proc/PID/stat, in parentheses: the command name, any bytes. */
+export const parseComm = (stat: Buffer): string =>
+  stat.toString('utf8', stat.indexOf('(') + 1, stat.lastIndexOf(')'));
+
 const STAT_STARTTIME = 22;
 
 /** Field 22 of /proc/PID/stat. The command name (field 2) may hold spaces and parentheses. */

@@ -61,11 +61,12 @@ export function ownersWithPaths(c: VfsContext, physical: number, length: number)
     throw new FsError('E2BIG', 'owners', detail);
   }
   const paths = new Map<number, string[]>();
+  const directories = new Map<number, string>();
   return found.map((owner) => {
     if (owner.kind !== 'file') return owner;
     let known = paths.get(owner.ino);
     if (known === undefined) {
-      known = c.engine.paths(owner.ino, OWNER_PATHS_MAX);
+      known = c.engine.paths(owner.ino, OWNER_PATHS_MAX, directories);
       paths.set(owner.ino, known);
     }
     // Assigned, because a copy by spreading costs more than all the rest of this.

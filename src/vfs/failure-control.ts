@@ -85,11 +85,14 @@ function withPolicy(c: VfsContext, owner: OwnerWithPaths): OwnerWithPaths {
   return policy === null ? owner : { ...owner, policy };
 }
 
-/** What the main thread gets of the owners: of very many the first, for the events, and those that have pages. */
+/**
+ * The id of the report, and what the main thread gets of the owners: of very many the first, for the events, and
+ * those that have pages.
+ */
 function forMain(
   c: VfsContext,
   all: readonly OwnerWithPaths[],
-): Pick<FailureJob, 'owners' | 'cached' | 'allOwners'> {
+): Pick<FailureJob, 'report' | 'owners' | 'cached' | 'ownersInAll'> {
   const owners: OwnerWithPaths[] = [];
   const cached: number[] = [];
   for (const [index, owner] of all.entries()) {
@@ -97,8 +100,8 @@ function forMain(
     if (hasPages) cached.push(owners.length);
     if (hasPages || index < EVENT_OWNERS_MAX) owners.push(owner);
   }
-  if (owners.length === all.length) return { owners, cached };
-  return { owners, cached, allOwners: { count: all.length, json: JSON.stringify(all) } };
+  if (owners.length === all.length) return { report: c.reports.reserve(), owners, cached };
+  return { report: c.reports.reserve(JSON.stringify(all)), owners, cached, ownersInAll: all.length };
 }
 
 /** What is known in the log, for whoever finds the filesystem shut down. */
@@ -134,7 +137,6 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
     by: 'poison',
     pid: 0,
     accessor: 0,
-    report: c.reports.reserve(),
     physical: ranges[0].physical,
     length: ranges.reduce((sum, range) => sum + range.length, 0),
     latent,
@@ -155,13 +157,12 @@ interface Finding extends Pick<FailureJob, 'by' | 'pid' | 'accessor'> {
 export function latentFound(c: VfsContext, range: MediaRange, finding: Finding): void {
   const notified = notifyFailure([range], false, holderOf(c, false));
   logMetadata(c, notified);
-  const report = c.reports.reserve();
   const { policy } = c;
   const { by, pid, accessor } = finding;
-  const reply = finding.reply?.(report) ?? null;
-  const job = { kind: 'failure', unique: null, latent: false, report, policy } as const;
-  const owners = forMain(c, notified.owners);
-  c.outbox.failure({ ...job, by, pid, accessor, reply, ...range, ...notified, ...owners });
+  const job = { kind: 'failure', unique: null, latent: false, policy } as const;
+  const forReport = forMain(c, notified.owners);
+  const reply = finding.reply?.(forReport.report) ?? null;
+  c.outbox.failure({ ...job, by, pid, accessor, reply, ...range, ...notified, ...forReport });
 }
 
 /** Whether a block is bad and nobody knows. */

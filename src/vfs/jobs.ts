@@ -42,13 +42,12 @@ export interface FailureJob {
   length: number;
   latent: boolean;
   policy: Policy;
-  /** Not all of very many, see allOwners. */
   owners: OwnerWithPaths[];
   /**
-   * Where `owners` are those only that the main thread has work with: how many there are, and all of them as the
-   * report has them. Thousands of objects cross from thread to thread far slower than one text.
+   * How many owners there are, where `owners` are those only that the main thread has work with: the core keeps them
+   * all for the report. Thousands of objects would take long from thread to thread.
    */
-  allOwners?: { count: number; json: string };
+  ownersInAll?: number;
   /**
    * Indexes of the owners of whose file the kernel may have pages: nobody can have mapped and touched any other.
    * Absent: all.

@@ -21,20 +21,29 @@ export interface ReportPage {
  */
 export class ReportStore {
   readonly #byId = new Map<number, Report>();
+  /** Parts of documents that have not come yet. */
+  readonly #owners = new Map<number, string>();
   #last = 0;
 
-  /** An id for a document that comes later by put(). */
-  reserve(): number {
+  /**
+   * An id for a document that comes later by put(). `owners`: the JSON of its field "owners", which it then comes
+   * without. Many owners as text are megabytes: the thread that writes the rest does not need them.
+   */
+  reserve(owners?: string): number {
     this.#last += 1;
+    if (owners !== undefined) {
+      this.#owners.set(this.#last, owners);
+      dropOldest(this.#owners);
+    }
     return this.#last;
   }
 
   put(id: number, json: string, privileged: boolean): void {
-    this.#byId.set(id, { json: Buffer.from(json), privileged });
-    if (this.#byId.size <= REPORTS_KEPT_MAX) return;
-    // A Map keeps the order of insertion.
-    const oldest = this.#byId.keys().next();
-    if (!oldest.done) this.#byId.delete(oldest.value);
+    const owners = this.#owners.get(id);
+    this.#owners.delete(id);
+    const whole = owners === undefined ? json : `{"owners":${owners},${json.slice(1)}`;
+    this.#byId.set(id, { json: Buffer.from(whole), privileged });
+    dropOldest(this.#byId);
   }
 
   /** At most `most` bytes from `offset` on; the document is dropped with its last byte. */
@@ -49,4 +58,11 @@ export class ReportStore {
     if (offset + data.length === total) this.#byId.delete(id);
     return { id, total, data };
   }
+}
+
+/** A Map keeps the order of insertion. */
+function dropOldest(map: Map<number, unknown>): void {
+  if (map.size <= REPORTS_KEPT_MAX) return;
+  const oldest = map.keys().next();
+  if (!oldest.done) map.delete(oldest.value);
 }

@@ -15,6 +15,7 @@ import { MCE_KILL_PROCESSES_MAX } from '../../src/limits.js';
 import type { Layer, MediaRange } from '../../src/media/layer.js';
 import { asIno } from '../../src/types.js';
 import type { FailureJob, OwnerWithPaths } from '../../src/vfs/jobs.js';
+import { ReportStore } from '../../src/vfs/reports.js';
 import { type FakeProcess, FakeSignaller, FakeTable } from '../support/fake-processes.js';
 
 const PAGE = 4096;
@@ -196,8 +197,11 @@ describe('finishFailure', () => {
   it('the report of very many owners has them all', async () => {
     const { env } = world();
     const all = Array.from({ length: 300 }, (_, i) => fileOwner(100 + i, 0, `/f${i}`));
-    const many = job({ owners: all.slice(0, 2), allOwners: { count: 300, json: JSON.stringify(all) } });
-    const read = PoisonDocument.parse(JSON.parse(reportText(many, await finishFailure(many, env))));
+    const reports = new ReportStore();
+    const report = reports.reserve(JSON.stringify(all));
+    const many = job({ report, owners: all.slice(0, 2), ownersInAll: 300 });
+    reports.put(report, reportText(many, await finishFailure(many, env)), true);
+    const read = PoisonDocument.parse(JSON.parse(reports.page(report, 0, 2 ** 20, true).data.toString()));
     expect(read).toMatchObject({ owners: all, policy: 'early', shutdown: false });
   });
 

@@ -112,8 +112,8 @@ export class MemTree implements Tree {
   }
 
   /** Hands out a copy of a payload that is scrubbed at the next change. */
-  lend(payload: Uint8Array): Uint8Array {
-    const view = Uint8Array.from(payload);
+  lend(payload: Uint8Array): Buffer {
+    const view = Buffer.from(payload);
     this.#views.push(view);
     return view;
   }
@@ -205,7 +205,7 @@ class MemCursor implements Cursor {
     this.#seen = this.#tree.changes;
   }
 
-  payload(): Uint8Array {
+  payload(): Buffer {
     assert(this.#tree.spec.variable, `${this.#tree.spec.name} has no payloads`);
     return this.#tree.lend(this.#record().payload);
   }
