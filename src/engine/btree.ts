@@ -187,8 +187,8 @@ export class BTree implements Tree {
   insertPayload(k0: number, k1: number, k2: number, k3: number, payload: Uint8Array): void {
     assert(this.spec.variable, 'payload for a fixed-length tree');
     assert(payload.length <= PAYLOAD_MAX_BYTES, 'payload is too long');
-    // The caller's payload may be a view of a node that the split below moves.
-    const copy = payload.length === 0 ? EMPTY_PAYLOAD : payload.slice();
+    // The caller's payload may be a view of a node that the split below moves. (slice() of a Buffer does not copy.)
+    const copy = payload.length === 0 ? EMPTY_PAYLOAD : new Uint8Array(payload);
     const at = this.#openSlot(k0, k1, k2, k3, copy.length);
     const leaf = this.#block[0];
     const words = this.media.words(asPhys(leaf));

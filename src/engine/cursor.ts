@@ -13,6 +13,8 @@ export class TreeCursor implements Cursor {
   readonly #index = new Int32Array(TREE_HEIGHT_MAX);
   #version = -1;
   #epoch = -1;
+  /** At the start of a search: the path was valid. */
+  #near = false;
   /** The leaf, for quick access: view, word index of its first entry, number of entries. */
   #words: Uint32Array;
   #entries = 0;
@@ -35,10 +37,28 @@ export class TreeCursor implements Cursor {
   }
 
   #start(): boolean {
+    this.#near = this.#isCurrent();
     this.#version = this.#tree.version;
     this.#epoch = this.#tree.nodes.epoch;
     this.valid = false;
     return this.#tree.height > 0;
+  }
+
+  /** Whether the path is that of a record of the tree as it is. */
+  #isCurrent(): boolean {
+    return this.valid && this.#version === this.#tree.version && this.#epoch === this.#tree.nodes.epoch;
+  }
+
+  /** Whether the leaf of the last position has the place of the key: who asks for neighbours needs no descent. */
+  #isNear(k0: number, k1: number, k2: number, k3: number): boolean {
+    if (!this.#near || this.#words[this.#entries] > k0) return false;
+    const tree = this.#tree;
+    const last = this.#entries + (this.#count - 1) * tree.leafStride;
+    if (this.#words[last] < k0) return false;
+    return (
+      tree.compare(this.#words, this.#entries, k0, k1, k2, k3) <= 0 &&
+      tree.compare(this.#words, last, k0, k1, k2, k3) >= 0
+    );
   }
 
   #checkVersion(): void {
@@ -52,6 +72,10 @@ export class TreeCursor implements Cursor {
   /** Descends to the leaf that may hold the key. */
   #descend(k0: number, k1: number, k2: number, k3: number): void {
     const tree = this.#tree;
+    if (this.#isNear(k0, k1, k2, k3)) {
+      this.#index[0] = tree.lowerBound(this.#block[0], tree.leafStride, k0, k1, k2, k3);
+      return;
+    }
     let block = tree.root;
     for (let level = tree.height - 1; level > 0; level--) {
       tree.nodes.check(block, tree.spec.id, level);
@@ -159,9 +183,7 @@ export class TreeCursor implements Cursor {
   }
 
   isAt(k0: number): boolean {
-    const tree = this.#tree;
-    if (!this.valid || this.#version !== tree.version || this.#epoch !== tree.nodes.epoch) return false;
-    return this.#words[this.#entries + this.#index[0] * this.#tree.leafStride] === k0;
+    return this.#isCurrent() && this.#words[this.#entries + this.#index[0] * this.#tree.leafStride] === k0;
   }
 
   read(out: Uint32Array): void {
