@@ -1,10 +1,11 @@
 import { assert, CorruptionError, InvariantError } from '../errors.js';
 import { TREE_HEIGHT_MAX } from '../limits.js';
 import type { Media } from '../media/media.js';
-import { asPhys, BLOCK_SIZE } from '../types.js';
+import { asPhys } from '../types.js';
 import { TreeCursor } from './cursor.js';
 import { NODE, NODE_BODY_WORDS, NODE_HEADER_WORDS, type TreeSpec } from './layout.js';
 import type { NodeStore } from './nodes.js';
+import { PayloadHeap } from './payload-heap.js';
 import { type Cursor, PAYLOAD_MAX_BYTES, type Tree } from './tree.js';
 
 const BODY_BYTES = NODE_BODY_WORDS * 4;
@@ -13,8 +14,6 @@ const MERGE_BELOW = BODY_BYTES / 3;
 const MERGE_TO = (BODY_BYTES * 3) / 4;
 
 const EMPTY_PAYLOAD = new Uint8Array(0);
-const payloadOffset = (ref: number): number => ref & 0xffff;
-const payloadLength = (ref: number): number => ref >>> 16;
 
 /**
  * A copy-on-write B+tree in the region.
@@ -39,6 +38,8 @@ export class BTree implements Tree {
   readonly leafStride: number;
   readonly innerStride: number;
   readonly #keyWords: number;
+  /** Of a variable-length tree only. */
+  readonly payloads: PayloadHeap | null;
   /** The path of the last descent, by level. */
   readonly #block = new Uint32Array(TREE_HEIGHT_MAX);
   readonly #index = new Int32Array(TREE_HEIGHT_MAX);
@@ -49,6 +50,7 @@ export class BTree implements Tree {
     this.media = media;
     this.nodes = nodes;
     this.#keyWords = spec.keyWords;
+    this.payloads = spec.variable ? new PayloadHeap(spec, media) : null;
     this.leafStride = spec.keyWords + (spec.variable ? 1 : spec.valueWords);
     this.innerStride = spec.keyWords + (spec.augmented ? 2 : 1);
   }
@@ -185,18 +187,13 @@ export class BTree implements Tree {
   }
 
   insertPayload(k0: number, k1: number, k2: number, k3: number, payload: Uint8Array): void {
-    assert(this.spec.variable, 'payload for a fixed-length tree');
+    const heap = this.payloads;
+    assert(heap !== null, 'payload for a fixed-length tree');
     assert(payload.length <= PAYLOAD_MAX_BYTES, 'payload is too long');
     // The caller's payload may be a view of a node that the split below moves. (slice() of a Buffer does not copy.)
     const copy = payload.length === 0 ? EMPTY_PAYLOAD : new Uint8Array(payload);
-    const at = this.#openSlot(k0, k1, k2, k3, copy.length);
-    const leaf = this.#block[0];
-    const words = this.media.words(asPhys(leaf));
-    const base = this.media.wordIndex(asPhys(leaf));
-    const offset = words[base + NODE.heapTop] - copy.length;
-    words[base + NODE.heapTop] = offset;
-    words[at + this.#keyWords] = offset + copy.length * 65536;
-    this.media.bytes(asPhys(leaf), 1).set(copy, offset);
+    this.#openSlot(k0, k1, k2, k3, copy.length);
+    heap.put(this.#block[0], this.#index[0], copy);
   }
 
   /** Opens a slot for a new key in the right leaf and writes the key. Returns the slot's word index. */
@@ -254,30 +251,25 @@ export class BTree implements Tree {
 
   /** Bytes that entry `index` takes in its leaf, payload included. */
   #entryBytes(block: number, index: number): number {
-    if (!this.spec.variable) return this.leafStride * 4;
-    const at = this.media.wordIndex(asPhys(block)) + NODE_HEADER_WORDS + index * this.leafStride;
-    return this.leafStride * 4 + payloadLength(this.media.words(asPhys(block))[at + this.#keyWords]);
+    return this.leafStride * 4 + (this.payloads?.bytesOf(block, index) ?? 0);
   }
 
   #usedBytes(block: number, level: number): number {
-    const words = this.media.words(asPhys(block));
-    const base = this.media.wordIndex(asPhys(block));
-    const fixed = words[base + NODE.count] * this.#stride(level) * 4;
-    if (level > 0 || !this.spec.variable) return fixed;
-    return fixed + BLOCK_SIZE - words[base + NODE.heapTop] - words[base + NODE.heapDead];
+    const fixed = this.countOf(block) * this.#stride(level) * 4;
+    return level === 0 && this.payloads !== null ? fixed + this.payloads.bytesIn(block) : fixed;
   }
 
   #splitIfFull(level: number, payloadBytes: number): void {
     const block = this.#block[level];
     const need = this.#stride(level) * 4 + payloadBytes;
     if (this.#usedBytes(block, level) + need <= BODY_BYTES) {
-      if (level === 0 && this.spec.variable) this.#makeContiguous(block, need);
+      if (level === 0) this.payloads?.squeeze(block, need);
       return;
     }
     if (level === this.height - 1) this.#growRoot();
     this.#splitIfFull(level + 1, 0);
     this.#split(level, need);
-    if (level === 0 && this.spec.variable) this.#makeContiguous(this.#block[0], need);
+    if (level === 0) this.payloads?.squeeze(this.#block[0], need);
   }
 
   /** Puts an internal node with one child above the root. */
@@ -374,50 +366,9 @@ export class BTree implements Tree {
     const start = sourceBase + NODE_HEADER_WORDS + keep * stride;
     const end = sourceBase + NODE_HEADER_WORDS + n * stride;
     target.set(source.subarray(start, end), targetBase + NODE_HEADER_WORDS + m * stride);
-    if (level === 0 && this.spec.variable) this.#movePayloads(from, to, keep, n, m);
+    if (level === 0) this.payloads?.move(from, to, m, n - keep);
     target[targetBase + NODE.count] = m + n - keep;
     source[sourceBase + NODE.count] = keep;
-  }
-
-  #movePayloads(from: number, to: number, keep: number, n: number, m: number): void {
-    const source = this.media.bytes(asPhys(from), 1);
-    const target = this.media.bytes(asPhys(to), 1);
-    const sourceWords = this.media.words(asPhys(from));
-    const sourceBase = this.media.wordIndex(asPhys(from));
-    const words = this.media.words(asPhys(to));
-    const base = this.media.wordIndex(asPhys(to));
-    for (let i = 0; i < n - keep; i++) {
-      const slot = base + NODE_HEADER_WORDS + (m + i) * this.leafStride + this.#keyWords;
-      const offset = payloadOffset(words[slot]);
-      const length = payloadLength(words[slot]);
-      words[base + NODE.heapTop] -= length;
-      target.set(source.subarray(offset, offset + length), words[base + NODE.heapTop]);
-      words[slot] = words[base + NODE.heapTop] + length * 65536;
-      sourceWords[sourceBase + NODE.heapDead] += length;
-    }
-  }
-
-  /** Squeezes dead payloads out when the free bytes of a variable leaf are not in one piece. */
-  #makeContiguous(block: number, need: number): void {
-    const words = this.media.words(asPhys(block));
-    const base = this.media.wordIndex(asPhys(block));
-    const n = words[base + NODE.count];
-    const indexEnd = (NODE_HEADER_WORDS + n * this.leafStride) * 4;
-    if (words[base + NODE.heapTop] - indexEnd >= need) return;
-    const bytes = this.media.bytes(asPhys(block), 1);
-    const old = Buffer.from(bytes);
-    let top = BLOCK_SIZE;
-    for (let i = 0; i < n; i++) {
-      const slot = base + NODE_HEADER_WORDS + i * this.leafStride + this.#keyWords;
-      const offset = payloadOffset(words[slot]);
-      const length = payloadLength(words[slot]);
-      top -= length;
-      bytes.set(old.subarray(offset, offset + length), top);
-      words[slot] = top + length * 65536;
-    }
-    words[base + NODE.heapTop] = top;
-    words[base + NODE.heapDead] = 0;
-    assert(top - indexEnd >= need, 'no room after compaction');
   }
 
   update(k0: number, k1: number, k2: number, k3: number, value: Uint32Array): void {
@@ -434,12 +385,7 @@ export class BTree implements Tree {
   remove(k0: number, k1: number, k2: number, k3: number): boolean {
     if (!this.#descend(k0, k1, k2, k3)) return false;
     this.#shadowPath();
-    if (this.spec.variable) {
-      const words = this.media.words(asPhys(this.#block[0]));
-      const base = this.media.wordIndex(asPhys(this.#block[0]));
-      const slot = base + NODE_HEADER_WORDS + this.#index[0] * this.leafStride + this.#keyWords;
-      words[base + NODE.heapDead] += payloadLength(words[slot]);
-    }
+    this.payloads?.drop(this.#block[0], this.#index[0]);
     this.count--;
     this.#removeEntry(0);
     return true;
@@ -499,9 +445,7 @@ export class BTree implements Tree {
     if (this.#usedBytes(leftOld, level) + this.#usedBytes(right, level) > MERGE_TO) return false;
     const left = this.nodes.shadow(leftOld);
     this.#setChild(parent, rightIndex - 1, left);
-    if (level === 0 && this.spec.variable) {
-      this.#makeContiguous(left, this.#usedBytes(right, level));
-    }
+    if (level === 0) this.payloads?.squeeze(left, this.#usedBytes(right, level));
     this.#moveTail(right, left, level, 0);
     this.nodes.release(right);
     this.#block[level] = left;

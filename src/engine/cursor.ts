@@ -206,10 +206,10 @@ export class TreeCursor implements Cursor {
   }
 
   payload(): Buffer {
-    const tree = this.#tree;
-    const ref = this.#words[this.#at() + tree.spec.keyWords];
-    const offset = ref & 0xffff;
-    return tree.media.bytes(asPhys(this.#block[0]), 1).subarray(offset, offset + (ref >>> 16));
+    this.#at();
+    const { payloads } = this.#tree;
+    if (payloads === null) broken(`the tree ${this.#tree.spec.name} has no payloads`);
+    return payloads.view(this.#block[0], this.#index[0]);
   }
 
   seekOverlap(from: number, to: number): boolean {

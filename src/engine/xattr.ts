@@ -112,7 +112,8 @@ export class XattrTable {
     let more = cursor.seek(ino, 0, 0, 0);
     while (more && cursor.key(0) === ino) {
       const word = cursor.key(2);
-      if (word % CHUNKS === 0 && Math.floor(word / CHUNKS) !== TARGET_SEQ) names.push(new Uint8Array(nameIn(cursor)));
+      if (word % CHUNKS === 0 && Math.floor(word / CHUNKS) !== TARGET_SEQ)
+        names.push(new Uint8Array(nameIn(cursor)));
       more = cursor.next();
     }
     return names;
