@@ -46,9 +46,10 @@ export function makeReport(
   };
 }
 
-/** The report as JSON, with all owners. */
+/** The report as JSON, with the owners that it lists. */
 export function reportText({ allOwners }: FailureJob, report: FailureReport): string {
   if (allOwners === undefined) return JSON.stringify(report);
   const { owners: _some, ...rest } = report;
-  return `{"owners":${allOwners.json},${JSON.stringify(rest).slice(1)}`;
+  const text = JSON.stringify({ ...rest, ownersOmitted: allOwners.omitted });
+  return `{"owners":${allOwners.json},${text.slice(1)}`;
 }

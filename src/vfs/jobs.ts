@@ -45,10 +45,10 @@ export interface FailureJob {
   /** Not all of very many, see allOwners. */
   owners: OwnerWithPaths[];
   /**
-   * Where `owners` are those only that the main thread has work with: how many there are, and all of them as the
-   * report has them. Thousands of objects cross from thread to thread far slower than one text.
+   * Where `owners` are those only that the main thread has work with: how many there are, all of them as the report has
+   * them, and how many it leaves out. Thousands of objects cross from thread to thread far slower than one text.
    */
-  allOwners?: { count: number; json: string };
+  allOwners?: { count: number; json: string; omitted: number };
   /**
    * Indexes of the owners of whose file the kernel may have pages: nobody can have mapped and touched any other.
    * Absent: all.

@@ -1,5 +1,5 @@
 import { FsError } from '../errors.js';
-import { REPORTS_KEPT_MAX } from '../limits.js';
+import { REPORTS_KEPT_MAX, REPORTS_KEPT_MAX_BYTES } from '../limits.js';
 
 interface Report {
   readonly json: Buffer;
@@ -16,12 +16,13 @@ export interface ReportPage {
 }
 
 /**
- * JSON documents that readers page through by an ioctl. At most REPORTS_KEPT_MAX: the oldest goes, and its
- * reader gets ESTALE.
+ * JSON documents that readers page through by an ioctl. At most REPORTS_KEPT_MAX of REPORTS_KEPT_MAX_BYTES: the oldest
+ * goes, and its reader gets ESTALE.
  */
 export class ReportStore {
   readonly #byId = new Map<number, Report>();
   #last = 0;
+  #bytes = 0;
 
   /** An id for a document that comes later by put(). */
   reserve(): number {
@@ -30,11 +31,20 @@ export class ReportStore {
   }
 
   put(id: number, json: string, privileged: boolean): void {
-    this.#byId.set(id, { json: Buffer.from(json), privileged });
-    if (this.#byId.size <= REPORTS_KEPT_MAX) return;
+    const report = { json: Buffer.from(json), privileged };
+    this.#bytes += report.json.length;
+    this.#byId.set(id, report);
     // A Map keeps the order of insertion.
-    const oldest = this.#byId.keys().next();
-    if (!oldest.done) this.#byId.delete(oldest.value);
+    for (const oldest of this.#byId.keys()) {
+      const tooMany = this.#byId.size > REPORTS_KEPT_MAX || this.#bytes > REPORTS_KEPT_MAX_BYTES;
+      if (!tooMany || oldest === id) break;
+      this.#drop(oldest);
+    }
+  }
+
+  #drop(id: number): void {
+    this.#bytes -= this.#byId.get(id)?.json.length ?? 0;
+    this.#byId.delete(id);
   }
 
   /** At most `most` bytes from `offset` on; the document is dropped with its last byte. */
@@ -46,7 +56,7 @@ export class ReportStore {
     const total = report.json.length;
     if (offset > total) throw new FsError('EINVAL', 'report', `offset ${offset} in ${total} bytes`);
     const data = report.json.subarray(offset, offset + most);
-    if (offset + data.length === total) this.#byId.delete(id);
+    if (offset + data.length === total) this.#drop(id);
     return { id, total, data };
   }
 }
