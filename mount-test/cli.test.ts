@@ -85,6 +85,21 @@ describe('long lists come in pages and lose nothing', () => {
         expect(owned.reduce((sum, entry) => sum + entry.length, 0)).toBe(count * 4096);
       }
       expect(cli('fsmap', m.dir).stdout.trimEnd().split('\n')).toHaveLength(map.length + 1);
+
+      const all = ['--offset', '0', '--length', '18446744073709551615'];
+      const owners = cli('owners', m.dir, ...all, '--json').json<(Range & { ino?: number })[]>();
+      const known = (list: Range[]): string[] =>
+        list.map(({ physical, length }) => `${physical}+${length}`).sort();
+      expect(known(owners)).toEqual(known(map));
+      const inos = new Set(owners.map(({ ino }) => ino));
+      expect(inos.size).toBe(3);
+      // A range within: those who share it began before it.
+      const shared = map.find(({ flags }) => flags.includes('shared'));
+      const middle = ['--offset', `${shared?.physical}`, '--length', '4096'];
+      expect(cli('owners', m.dir, ...middle, '--json').json<object[]>()).toMatchObject([
+        { physical: shared?.physical, length: 4096, shareCount: 2 },
+        { physical: shared?.physical, length: 4096, shareCount: 2 },
+      ]);
     }));
 
   it('a reader that has enough ends the command without a message', () =>

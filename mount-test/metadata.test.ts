@@ -10,7 +10,7 @@ import { Victim } from './support/victim.js';
 const BLOCKS = 6;
 
 const ownersOf = (m: Mounted): OwnerDocument[] =>
-  control(m.dir, (client) => client.owners(0, Number.POSITIVE_INFINITY));
+  control(m.dir, (client) => [...client.owners(0, Number.POSITIVE_INFINITY)].flat());
 
 const poison = (m: Mounted, physical: number, length = BLOCK): PoisonDocument =>
   control(m.dir, (client) => client.poison({ offset: physical, length, flags: 0, policy: 0 }));

@@ -148,6 +148,7 @@ struct rmapfs_unpoison {
 #define RMAPFS_REPORT_STATS 3
 #define RMAPFS_REPORT_EVENTS 4
 #define RMAPFS_REPORT_POISON 5 /* only by the id that RMAPFS_IOC_POISON answered */
+#define RMAPFS_REPORT_FILE 6   /* a: inode number */
 
 /* JSON documents. id 0 makes a new one and answers its first page; go on with its id and offset += count. */
 struct rmapfs_report {
@@ -205,6 +206,20 @@ struct rmapfs_scrub {
 	__u64 damaged;     /* out: id of a list of damaged metadata, or 0 */
 };
 
+/* Owners of a physical range, one JSON document a line. Start with a place of zeros, go on with the one that was
+ * answered, until last is 1. Offset 0 with length 2^64-1 means the whole device. */
+struct rmapfs_owners {
+	__u64 offset;
+	__u64 length;
+	__u64 place[5]; /* in and out */
+	__u64 report;   /* out: id for RMAPFS_IOC_REPORT of an owner too long for data, or 0 */
+	__u32 count;    /* out: owners in data */
+	__u32 bytes;    /* out: bytes in data */
+	__u32 last;     /* out: 1 when nothing comes after these owners */
+	__u32 pad;
+	char data[RMAPFS_PAGE_BYTES - 80];
+};
+
 #define RMAPFS_IOC_CLONE_TOKEN _IOR(RMAPFS_IOC_TYPE, 1, struct rmapfs_clone_token)
 #define RMAPFS_IOC_CLONE _IOW(RMAPFS_IOC_TYPE, 2, struct rmapfs_clone)
 #define RMAPFS_IOC_DEDUPE _IOWR(RMAPFS_IOC_TYPE, 3, struct rmapfs_dedupe)
@@ -218,5 +233,6 @@ struct rmapfs_scrub {
 #define RMAPFS_IOC_MCE_KILL _IOW(RMAPFS_IOC_TYPE, 24, struct rmapfs_mce_kill)
 #define RMAPFS_IOC_SCRUB _IOWR(RMAPFS_IOC_TYPE, 16, struct rmapfs_scrub)
 #define RMAPFS_IOC_EVENTS _IOWR(RMAPFS_IOC_TYPE, 17, struct rmapfs_events)
+#define RMAPFS_IOC_OWNERS _IOWR(RMAPFS_IOC_TYPE, 18, struct rmapfs_owners)
 
 #endif

@@ -55,14 +55,22 @@ export const FUSE_READDIR_MAX_BYTES = 64 * 1024;
 export const FUSE_MAX_BACKGROUND = 16;
 /** iovec entries of one writev(2): UIO_MAXIOV. */
 export const IOV_MAX = 1024;
-/** Most owners that one failure report or owners document lists; a range with more is refused (E2BIG). */
+/**
+ * Most owners that one failure report lists, and most bytes of JSON for them: the report says how many it leaves out.
+ * An owners document of REPORT with more is refused (E2BIG); OWNERS lists any number.
+ */
 export const REPORT_OWNERS_MAX = 262_144;
+export const REPORT_OWNERS_MAX_BYTES = 64 * 1024 * 1024;
+/** Extents of a file range that one POISON or UNPOISON takes; of more it is refused (E2BIG). */
+export const POISON_EXTENTS_MAX = 262_144;
 /** Most paths listed for one owner. */
 export const OWNER_PATHS_MAX = 16;
 /** FUSE refuses ioctls of 16 KiB and more (_IOC_SIZEBITS = 14). */
 export const IOCTL_PAGE_BYTES = 16 * 1024 - 256;
 /** Reports kept for readers that page through them; the oldest is dropped. */
 export const REPORTS_KEPT_MAX = 64;
+/** Bytes of all of them; the newest one is kept however long it is. */
+export const REPORTS_KEPT_MAX_BYTES = 128 * 1024 * 1024;
 /** Longest JSON document of the control interface that the client assembles (V8 strings end at 512 MiB). */
 export const REPORT_BYTES_MAX = 256 * 1024 * 1024;
 /** Files whose paths `rmapfs fsmap` remembers while it prints. */

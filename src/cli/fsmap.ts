@@ -93,7 +93,7 @@ function fsmapOwner(record: FsmapRecord, names: OwnerNames): FsmapOwner {
 }
 
 function fileOwner(record: FsmapRecord, names: OwnerNames): FsmapOwner {
-  const { paths, open } = names.of(record);
+  const { paths, open } = names.of(record.owner);
   return {
     kind: 'file',
     ino: record.owner,

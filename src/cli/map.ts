@@ -1,12 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { ControlClient } from '../control/client.js';
-import type { FsmapRecord } from '../control/codec.js';
 import { OwnerNames } from '../control/owner-names.js';
-import { MAX_INO } from '../types.js';
 import type { CliEnvironment } from './environment.js';
 import { explain } from './errors.js';
-import { drawRegion, OWNERS_SHOWN_MAX } from './map-picture.js';
+import { drawRegion } from './map-picture.js';
 import { mapSvg } from './map-svg.js';
 import { HEAD_LINES, MARGIN_COLUMNS, mapText } from './map-text.js';
 import { onMount } from './on-mount.js';
@@ -51,11 +49,10 @@ async function runMap(env: CliEnvironment, dir: string, options: Options): Promi
   const task = { path: dir, asked: `draw ${dir}` };
   await onMount(env, task, async (client) => {
     const info = client.info();
-    const first = new Map<number, FsmapRecord>();
-    const fsmap = remembering(client.fsmap(), first);
     const { size, blockSize } = info;
-    const picture = drawRegion({ size, blockSize, fsmap, bad: client.badBlocks() }, columns, rows);
-    const name = namesOf(client, first);
+    const regionParts = { size, blockSize, fsmap: client.fsmap(), bad: client.badBlocks() };
+    const picture = drawRegion(regionParts, columns, rows);
+    const name = namesOf(client);
     const title = `${info.label || dir}: ${humanSize(size)}, ${info.blocks.free} of ${info.blocks.total} blocks free`;
     if (options.svg !== undefined) {
       writePicture(options.svg, mapSvg(picture, title, name));
@@ -75,27 +72,7 @@ function writePicture(file: string, text: string): void {
   }
 }
 
-/** Passes the pages on and keeps one record of each file: a place to ask for its name. */
-function* remembering(
-  pages: Iterable<FsmapRecord[]>,
-  first: Map<number, FsmapRecord>,
-): Generator<FsmapRecord[]> {
-  for (const page of pages) {
-    for (const record of page) {
-      if (record.owner <= MAX_INO && !first.has(record.owner)) first.set(record.owner, record);
-    }
-    yield page;
-  }
-}
-
-function namesOf(client: ControlClient, first: ReadonlyMap<number, FsmapRecord>): (ino: number) => string {
+function namesOf(client: ControlClient): (ino: number) => string {
   const names = new OwnerNames(client);
-  const known = new Map<number, string>();
-  return (ino) => {
-    const record = first.get(ino);
-    const found = known.get(ino) ?? (record === undefined ? [] : names.of(record).paths)[0];
-    const text = found ?? `inode ${ino}, unlinked`;
-    if (known.size < OWNERS_SHOWN_MAX) known.set(ino, text);
-    return text;
-  };
+  return (ino) => names.of(ino).paths[0] ?? `inode ${ino}, unlinked`;
 }

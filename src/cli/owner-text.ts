@@ -22,10 +22,10 @@ const ofFile = (text: (owner: FileOwnerDocument) => string) => (owner: OwnerDocu
   owner.kind === 'file' ? text(owner) : '-';
 
 export const OWNER_COLUMNS: readonly Column<OwnerDocument>[] = [
-  { title: 'PHYSICAL', align: 'right', text: (owner) => `${owner.physical}` },
-  { title: 'LENGTH', align: 'right', text: (owner) => `${owner.length}` },
-  { title: 'INODE', align: 'right', text: ofFile((owner) => `${owner.ino}`) },
-  { title: 'FILE OFFSET', align: 'right', text: ofFile((owner) => `${owner.fileOffset}`) },
+  { title: 'PHYSICAL', align: 'right', width: 16, text: (owner) => `${owner.physical}` },
+  { title: 'LENGTH', align: 'right', width: 16, text: (owner) => `${owner.length}` },
+  { title: 'INODE', align: 'right', width: 10, text: ofFile((owner) => `${owner.ino}`) },
+  { title: 'FILE OFFSET', align: 'right', width: 16, text: ofFile((owner) => `${owner.fileOffset}`) },
   { title: 'SHARED BY', align: 'right', text: ofFile((owner) => `${owner.shareCount}`) },
   { title: 'OPEN', align: 'left', text: ofFile((owner) => (owner.open ? 'yes' : 'no')) },
   { title: 'OWNER', align: 'left', text: ownerText },

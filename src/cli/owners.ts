@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { bytesText, jsonOption, lengthOption, offsetOption } from './arguments.js';
 import type { CliEnvironment } from './environment.js';
 import { onMount, outsideDevice } from './on-mount.js';
-import { formatTable, printJson } from './output.js';
+import { printPages } from './output.js';
 import { OWNER_COLUMNS } from './owner-text.js';
 
 interface Options {
@@ -26,9 +26,7 @@ export function registerOwners(program: Command, env: CliEnvironment): void {
 async function runOwners(env: CliEnvironment, dir: string, options: Options): Promise<void> {
   const { offset, length } = options;
   const asked = `list the owners of ${bytesText(length)} at offset ${offset} of ${dir}`;
-  const owners = await onMount(env, { path: dir, asked, findings: outsideDevice }, (client) =>
-    client.owners(offset, length),
+  await onMount(env, { path: dir, asked, findings: outsideDevice }, (client) =>
+    printPages(env, options.json === true, OWNER_COLUMNS, client.owners(offset, length)),
   );
-  if (options.json) await printJson(env, owners);
-  else await env.write(formatTable(OWNER_COLUMNS, owners));
 }

@@ -93,6 +93,8 @@ function reportText(report: PoisonDocument): string {
   if (report.newlyBad === 0)
     text = 'The range was bad already: nothing was changed, and nobody was told again.\n';
   text += `\n${counted(report.owners.length, 'owner')}\n${formatTable(OWNER_COLUMNS, report.owners)}`;
+  const omitted = report.ownersOmitted ?? 0;
+  if (omitted > 0) text += `and ${counted(omitted, 'owner')} more: rmapfs owners lists all of them\n`;
   text += `\n${counted(report.victims.length, 'victim')}\n`;
   if (report.victims.length > 0) text += formatTable(VICTIM_COLUMNS, report.victims);
   const unreadable = report.scan?.unreadable ?? 0;

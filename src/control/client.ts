@@ -10,6 +10,7 @@ import {
   decodeEventsAnswer,
   decodeExtentsAnswer,
   decodeFsmapAnswer,
+  decodeOwnersAnswer,
   decodePoisonAnswer,
   decodeReportAnswer,
   decodeScrubAnswer,
@@ -21,12 +22,14 @@ import {
   encodeEventsRequest,
   encodeExtentsRequest,
   encodeFsmapRequest,
+  encodeOwnersRequest,
   encodePoisonRequest,
   encodeReportRequest,
   encodeScrubRequest,
   encodeUnpoisonRequest,
   type FsmapCursor,
   type FsmapRecord,
+  OWNERS_START,
   type Page,
   type PoisonRequest,
   type UnpoisonRequest,
@@ -37,9 +40,9 @@ import { CLONE_TOKEN, IOC, REPORT_KIND, SCRUB_FLAG } from './protocol.js';
 import {
   DamagedDocument,
   EventDocument,
+  FileDocument,
   InfoDocument,
-  type OwnerDocument,
-  OwnersDocument,
+  OwnerDocument,
   PoisonDocument,
   StatsDocument,
 } from './schema.js';
@@ -132,9 +135,23 @@ export class ControlClient {
     return this.#document('info', InfoDocument, REPORT_KIND.info, 0, 0);
   }
 
-  /** Owners of a physical range, with their paths. */
-  owners(offset: number, length: number): OwnerDocument[] {
-    return this.#document('owners', OwnersDocument, REPORT_KIND.owners, offset, length);
+  /** Owners of a physical range, with their paths, in physical order, a page at a time. */
+  *owners(offset: number, length: number): Generator<OwnerDocument[]> {
+    for (let place = OWNERS_START; ; ) {
+      const record = encodeOwnersRequest({ offset, length, place });
+      const answer = decodeOwnersAnswer(this.#call('owners', IOC.owners, 'both', record));
+      const lines = Buffer.from(answer.data).toString('utf8').split('\n').slice(0, answer.count);
+      if (answer.report !== 0) lines.push(this.#readReport('owners', 0, 0, 0, answer.report));
+      if (lines.length > 0) yield lines.map((line) => this.#validated('owners', OwnerDocument, line));
+      if (answer.last) return;
+      if (answer.place.every((word, i) => word === place[i])) throw stuck('owners', this.path);
+      place = answer.place;
+    }
+  }
+
+  /** The paths of a file, and whether it is open. No paths when there is no such file. */
+  file(ino: number): FileDocument {
+    return this.#document('file', FileDocument, REPORT_KIND.file, ino, 0);
   }
 
   stats(): StatsDocument {

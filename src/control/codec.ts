@@ -8,6 +8,7 @@ import {
   EXTENTS,
   FALLOCATE,
   FSMAP,
+  OWNERS,
   POISON,
   REPORT,
   SCRUB,
@@ -629,5 +630,86 @@ export function decodeScrubAnswer(answer: Uint8Array): ScrubAnswer {
     size: getU64(record, SCRUB.regionSize),
     report: getU64(record, SCRUB.report),
     damaged: getU64(record, SCRUB.damaged),
+  };
+}
+
+// OWNERS
+
+/** How far a list of owners has come: whatever the daemon makes of it. All zero: from the start. */
+export type OwnersPlace = readonly [number, number, number, number, number];
+
+export const OWNERS_START: OwnersPlace = [0, 0, 0, 0, 0];
+export const OWNERS_PAGE_BYTES = OWNERS.size - OWNERS.data;
+
+export interface OwnersRequest {
+  offset: number;
+  /** Bytes, or WHOLE_DEVICE. */
+  length: number;
+  place: OwnersPlace;
+}
+
+export interface OwnersAnswer {
+  place: OwnersPlace;
+  /** Id of a document with one owner, or 0. */
+  report: number;
+  count: number;
+  /** The JSON documents, one a line; at most OWNERS_PAGE_BYTES. */
+  data: Uint8Array;
+  last: boolean;
+}
+
+function putPlace(record: Buffer, place: OwnersPlace): void {
+  for (const [i, value] of place.entries()) putU64(record, OWNERS.place + 8 * i, value);
+}
+
+function getPlace(record: Buffer): OwnersPlace {
+  const at = (i: number): number => getU64(record, OWNERS.place + 8 * i);
+  return [at(0), at(1), at(2), at(3), at(4)];
+}
+
+export function encodeOwnersRequest(request: OwnersRequest): Buffer {
+  const record = Buffer.alloc(OWNERS.size);
+  putU64(record, OWNERS.offset, request.offset);
+  putLength(record, OWNERS.length, request.length);
+  putPlace(record, request.place);
+  return record;
+}
+
+export function decodeOwnersRequest(request: Uint8Array): OwnersRequest {
+  const record = view(request, OWNERS.size);
+  return {
+    offset: getU64(record, OWNERS.offset),
+    length: getLength(record, OWNERS.length),
+    place: getPlace(record),
+  };
+}
+
+export function encodeOwnersAnswer(into: Uint8Array, answer: OwnersAnswer): Buffer {
+  const record = view(into, OWNERS.size);
+  if (answer.data.length > OWNERS_PAGE_BYTES) {
+    throw new RangeError(`a page holds ${OWNERS_PAGE_BYTES} bytes, not ${answer.data.length}`);
+  }
+  putPlace(record, answer.place);
+  putU64(record, OWNERS.report, answer.report);
+  record.writeUInt32LE(answer.count, OWNERS.count);
+  record.writeUInt32LE(answer.data.length, OWNERS.bytes);
+  record.writeUInt32LE(answer.last ? 1 : 0, OWNERS.last);
+  record.fill(0, OWNERS.data);
+  record.set(answer.data, OWNERS.data);
+  return record;
+}
+
+export function decodeOwnersAnswer(answer: Uint8Array): OwnersAnswer {
+  const record = view(answer, OWNERS.size);
+  const bytes = record.readUInt32LE(OWNERS.bytes);
+  if (bytes > OWNERS_PAGE_BYTES) {
+    throw new FsError('EPROTO', 'control', `an answer claims ${bytes} bytes, more than a page can hold`);
+  }
+  return {
+    place: getPlace(record),
+    report: getU64(record, OWNERS.report),
+    count: record.readUInt32LE(OWNERS.count),
+    data: Buffer.from(record.subarray(OWNERS.data, OWNERS.data + bytes)),
+    last: record.readUInt32LE(OWNERS.last) !== 0,
   };
 }

@@ -139,8 +139,8 @@ export const REPORT = {
   data: 56,
   size: IOCTL_PAGE_BYTES,
 } as const;
-/** owners: a = offset, b = length. poison: only by the id that POISON answered. */
-export const REPORT_KIND = { info: 1, owners: 2, stats: 3, events: 4, poison: 5 } as const;
+/** owners: a = offset, b = length. poison: only by the id that POISON answered. file: a = inode number. */
+export const REPORT_KIND = { info: 1, owners: 2, stats: 3, events: 4, poison: 5, file: 6 } as const;
 
 /** FALLOC_FL_COLLAPSE_RANGE, INSERT_RANGE and UNSHARE_RANGE: the modes that the kernel keeps from FUSE. */
 export const FALLOCATE = {
@@ -199,6 +199,29 @@ export const SCRUB = {
 } as const;
 export const SCRUB_FLAG = { restart: 1 } as const;
 
+/**
+ * Owners of a physical range as JSON documents, one a line, for any number of them. In: the range and the place that
+ * the answer before gave (five u64, whatever they mean to the daemon; zeros at first). Out: the next place, and as many
+ * documents as fit. One that fits into no page is alone, as a document to be read with REPORT.
+ */
+export const OWNERS = {
+  offset: 0,
+  /** Offset 0 and length 2^64-1 mean the whole device. */
+  length: 8,
+  /** In and out. */
+  place: 16,
+  /** Out: id of a document with one owner, or 0. */
+  report: 56,
+  /** Out, u32: owners in data. */
+  count: 64,
+  /** Out, u32: bytes in data. */
+  bytes: 68,
+  /** Out, u32: 1 when there is nothing after them. */
+  last: 72,
+  data: 80,
+  size: IOCTL_PAGE_BYTES,
+} as const;
+
 /** The request numbers, as ioctl(2) takes them. */
 export const IOC = {
   cloneToken: ioc(IOC_READ, 1, CLONE_TOKEN.size),
@@ -214,4 +237,5 @@ export const IOC = {
   mceKill: ioc(IOC_WRITE, 24, MCE_KILL.size),
   scrub: ioc(IOC_READ | IOC_WRITE, 16, SCRUB.size),
   events: ioc(IOC_READ | IOC_WRITE, 17, EVENTS.size),
+  owners: ioc(IOC_READ | IOC_WRITE, 18, OWNERS.size),
 } as const;

@@ -67,6 +67,10 @@ export type OwnerDocument = z.infer<typeof OwnerDocument>;
 /** The document of REPORT_KIND.owners: in physical order, a shared range once an owner. */
 export const OwnersDocument = z.array(OwnerDocument);
 
+/** The document of REPORT_KIND.file. Of a file that is gone: no paths, and not open. */
+export const FileDocument = z.looseObject({ ino: count, paths: z.array(z.string()), open: z.boolean() });
+export type FileDocument = z.infer<typeof FileDocument>;
+
 export const VictimDocument = z.looseObject({
   pid: count,
   tid: count,
@@ -93,6 +97,8 @@ export const PoisonDocument = z.looseObject({
   owners: z.array(OwnerDocument),
   victims: z.array(VictimDocument),
   shutdown: z.boolean(),
+  /** Owners beyond the limit of a report, which are not in `owners`; whoever of them had to be told was told. */
+  ownersOmitted: count.optional(),
   /** Bytes that were not bad before: with 0 nothing was changed and nobody told. */
   newlyBad: size.optional(),
   /** Tree nodes in the range that were made again elsewhere, and why the filesystem has shut down, if it has. */

@@ -47,7 +47,7 @@ export class EventReaders {
   /** The events of a failure whose victims have been told. None for latent blocks, which nobody knows of. */
   failure(job: FailureJob, victims: number): void {
     if (job.latent || job.newlyBad === 0) return;
-    const { physical, length, by, pid, policy, owners, ownersInAll } = job;
+    const { physical, length, by, pid, policy, owners, allOwners } = job;
     this.publish({
       type: 'media-error',
       physical,
@@ -55,7 +55,7 @@ export class EventReaders {
       by,
       ...(pid !== 0 && { pid }),
       policy,
-      owners: ownersInAll ?? owners.length,
+      owners: allOwners?.count ?? owners.length,
       victims,
     });
     let left = EVENT_OWNERS_MAX;

@@ -71,7 +71,7 @@ export function poisonReply(job: FailureJob, unique: bigint, victims: number): B
   const record = encodePoisonRequest({ offset: job.physical, length: job.length, flags: 0, policy: 0 });
   encodePoisonAnswer(record, {
     report: job.report,
-    owners: job.ownersInAll ?? job.owners.length,
+    owners: job.allOwners?.count ?? job.owners.length,
     victims,
   });
   return ioctlReply(unique, record);

@@ -242,6 +242,24 @@ export interface Space {
    * before that position are passed over.
    */
   owners(physical: number, length: number, visit: (owner: Owner) => boolean, after?: OwnerCursor): void;
+  /**
+   * Owners of the blocks from `place` up to block `end`, at most that of the device, in pages of any length: moves
+   * `place` over each one that the visitor takes (it returns true). In physical order; owners of one physical offset in
+   * an order of their own. Returns whether all were visited.
+   */
+  ownersFrom(place: OwnerPlace, end: number, visit: (owner: Owner) => boolean): boolean;
+}
+
+/**
+ * How far ownersFrom() has come, in blocks: at block `at`, or, where `end` is not 0, within the shared blocks
+ * [at, end), before the rmap record (start, owner, from).
+ */
+export interface OwnerPlace {
+  at: number;
+  end: number;
+  start: number;
+  owner: number;
+  from: number;
 }
 
 /** A position in the order of owners(): physical offset, then owner, then file offset. Bytes. */

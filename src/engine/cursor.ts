@@ -222,6 +222,15 @@ export class TreeCursor implements Cursor {
     return this.valid;
   }
 
+  seekOverlapFrom(from: number, to: number, k0: number, k1: number, k2: number, k3: number): boolean {
+    assert(this.#tree.spec.augmented, 'overlap query in a plain tree');
+    this.#from = from;
+    this.#to = to;
+    if (!this.seek(k0, k1, k2, k3)) return false;
+    this.valid = this.#overlapInLeaf(this.#index[0]) || this.#overlapBeside();
+    return this.valid;
+  }
+
   nextOverlap(): boolean {
     this.#checkVersion();
     if (!this.valid) return false;

@@ -1,11 +1,22 @@
 import type { Ino } from '../types.js';
-import type { BadRange, Extent, Failure, FileData, Owner, OwnerCursor, ReadPlan, Sharing } from './api.js';
+import type {
+  BadRange,
+  Extent,
+  Failure,
+  FileData,
+  Owner,
+  OwnerCursor,
+  OwnerPlace,
+  ReadPlan,
+  Sharing,
+} from './api.js';
 import type { BadBlocks } from './badblock.js';
 import type { EngineContext } from './context.js';
 import { DataCore } from './datacore.js';
 import { ExtentQueries } from './extents.js';
 import { SpaceOps } from './fallocate.js';
 import type { InodeTable } from './inode.js';
+import { OwnerStream } from './owner-stream.js';
 import { OwnerQueries } from './owners.js';
 import { PoisonOps } from './poison.js';
 import { Reader } from './read.js';
@@ -25,6 +36,7 @@ export class DataOps implements FileData, Sharing, Failure {
   readonly #reflink: Reflink;
   readonly #poison: PoisonOps;
   readonly #owners: OwnerQueries;
+  readonly #stream: OwnerStream;
 
   /** `bad` is the index that `ctx.bad` is; `treeOf` names the tree that a metadata block belongs to. */
   constructor(ctx: EngineContext, inodes: InodeTable, bad: BadBlocks, treeOf: (block: number) => string) {
@@ -37,6 +49,7 @@ export class DataOps implements FileData, Sharing, Failure {
     this.#reflink = new Reflink(this.#core, this.#reader, this.#writer, this.#space);
     this.#poison = new PoisonOps(this.#core);
     this.#owners = new OwnerQueries(ctx, this.#core.remap.refcount, treeOf);
+    this.#stream = new OwnerStream(ctx, this.#core.remap.refcount, treeOf);
   }
 
   get readSources(): readonly Buffer[] {
@@ -93,6 +106,11 @@ export class DataOps implements FileData, Sharing, Failure {
   /** See Space.owners(). */
   owners(physical: number, length: number, visit: (owner: Owner) => boolean, after?: OwnerCursor): void {
     this.#owners.query(physical, length, visit, after);
+  }
+
+  /** See Space.ownersFrom(). */
+  ownersFrom(place: OwnerPlace, end: number, visit: (owner: Owner) => boolean): boolean {
+    return this.#stream.walk(place, end, visit);
   }
 
   isBad(physical: number, length: number): boolean {

@@ -347,6 +347,10 @@ export class RegionEngine implements api.Engine {
     this.data.owners(physical, length, visit, after);
   }
 
+  ownersFrom(place: api.OwnerPlace, end: number, visit: (owner: api.Owner) => boolean): boolean {
+    return this.data.ownersFrom(place, end, visit);
+  }
+
   isBad(physical: number, length: number): boolean {
     return this.data.isBad(physical, length);
   }

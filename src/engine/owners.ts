@@ -1,21 +1,13 @@
 import { broken } from '../errors.js';
-import { asIno, BLOCK_SIZE, blockOf, blocksFor, MAX_INO } from '../types.js';
+import { BLOCK_SIZE, blockOf, blocksFor, MAX_INO } from '../types.js';
 import type { Owner, OwnerCursor } from './api.js';
 import type { EngineContext } from './context.js';
-import { EXT_ATTR_FORK, EXT_UNWRITTEN, OWNER_METADATA, OWNER_SUPERBLOCK } from './layout.js';
+import { OWNER_METADATA, OWNER_SUPERBLOCK } from './layout.js';
+import { bytesOf, fileOwner, type RmapRecord as Record, readRecord } from './owner-stream.js';
 import { newCountRun, type Refcount } from './refcount.js';
 import type { Cursor } from './tree.js';
 
 type Visitor = (owner: Owner) => boolean;
-
-/** One record of the rmap, in blocks. */
-interface Record {
-  start: number;
-  end: number;
-  owner: number;
-  from: number;
-  flags: number;
-}
 
 /**
  * Queries of the reverse map: who owns a range of the region, in physical order, as the kernel's
@@ -142,28 +134,19 @@ class Walk {
   file(record: Record, start: number, stop: number, shareCount: number): void {
     const fileOffset = (record.from + (start - record.start)) * BLOCK_SIZE;
     if (this.#passed(start, record.owner, fileOffset)) return;
-    this.#give({
-      kind: 'file',
-      ino: asIno(record.owner),
-      fileOffset,
-      physical: start * BLOCK_SIZE,
-      length: (stop - start) * BLOCK_SIZE,
-      fork: (record.flags & EXT_ATTR_FORK) !== 0 ? 'attr' : 'data',
-      unwritten: (record.flags & EXT_UNWRITTEN) !== 0,
-      shareCount,
-    });
+    this.#give(fileOwner(record, start, stop, shareCount));
   }
 
   metadata(start: number, stop: number, tree: string): void {
-    if (!this.#passedWhole(start)) this.#give({ kind: 'metadata', ...range(start, stop), tree });
+    if (!this.#passedWhole(start)) this.#give({ kind: 'metadata', ...bytesOf(start, stop), tree });
   }
 
   superblock(start: number, stop: number): void {
-    if (!this.#passedWhole(start)) this.#give({ kind: 'superblock', ...range(start, stop) });
+    if (!this.#passedWhole(start)) this.#give({ kind: 'superblock', ...bytesOf(start, stop) });
   }
 
   free(start: number, stop: number): void {
-    if (!this.#passedWhole(start)) this.#give({ kind: 'free', ...range(start, stop) });
+    if (!this.#passedWhole(start)) this.#give({ kind: 'free', ...bytesOf(start, stop) });
   }
 
   #give(owner: Owner): void {
@@ -185,18 +168,3 @@ class Walk {
 }
 
 const byOwner = (a: Record, b: Record): number => a.owner - b.owner || a.from - b.from;
-
-function range(start: number, stop: number): { physical: number; length: number } {
-  return { physical: start * BLOCK_SIZE, length: (stop - start) * BLOCK_SIZE };
-}
-
-function readRecord(cursor: Cursor): Record {
-  const start = cursor.key(0);
-  return {
-    start,
-    end: start + cursor.value(0),
-    owner: cursor.key(1),
-    from: cursor.key(2),
-    flags: cursor.value(1),
-  };
-}

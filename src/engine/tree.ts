@@ -57,5 +57,7 @@ export interface Cursor {
    * [from, to). Then nextOverlap() steps through the others. O(log n + found).
    */
   seekOverlap(from: number, to: number): boolean;
+  /** As seekOverlap(), but to the first such record at or after a key. */
+  seekOverlapFrom(from: number, to: number, k0: number, k1: number, k2: number, k3: number): boolean;
   nextOverlap(): boolean;
 }

@@ -2,6 +2,7 @@ import createDebug from 'debug';
 import type { Policy } from '../control/protocol.js';
 import type { MetadataDamage } from '../engine/api.js';
 import { CorruptionError } from '../errors.js';
+import { REPORT_OWNERS_MAX } from '../limits.js';
 import type { Layer, MediaRange } from '../media/layer.js';
 import type { FailureJob, FileOwner, FileRange, OwnerWithPaths } from '../vfs/jobs.js';
 import { killProcs, type Signaller } from './deliver.js';
@@ -49,14 +50,19 @@ export interface Holder {
   record(range: MediaRange, latent: boolean): number;
   /** What the last record() did about metadata. */
   readonly damage: MetadataDamage;
-  /** All owners of a range, in physical order, with what the report says of them. */
-  owners(range: MediaRange): OwnerWithPaths[];
+  /**
+   * Owners of a range, in physical order, with what the report says of them: the first `most`, then those only of
+   * whose file there may be pages. `omitted`: how many others there are.
+   */
+  owners(range: MediaRange, most: number): { owners: OwnerWithPaths[]; omitted: number };
 }
 
 /** The first half of a failure. */
 export interface Notified {
-  /** All owners in the ranges. */
+  /** Owners in the ranges: the first REPORT_OWNERS_MAX, and all that somebody may have to be told of. */
   owners: OwnerWithPaths[];
+  /** How many others there are. */
+  omitted: number;
   /** Bytes that were not bad before. With none there is nothing to tell. */
   newlyBad: number;
   metadata: MetadataDamage;
@@ -79,7 +85,6 @@ function throughLayers(device: number, failed: MediaRange, layer: Layer): readon
 
 /** The filesystem is told of ranges of its own. */
 export function notifyFailure(ranges: readonly MediaRange[], latent: boolean, holder: Holder): Notified {
-  // An answer that would be too long is refused before anything changes.
   const before = rmapQuery(ranges, holder);
   const metadata: MetadataDamage = { repaired: [], lost: null };
   let newlyBad = 0;
@@ -90,19 +95,28 @@ export function notifyFailure(ranges: readonly MediaRange[], latent: boolean, ho
     metadata.repaired.push(...holder.damage.repaired);
     metadata.lost = holder.damage.lost;
   }
-  const owners = metadata.repaired.length === 0 ? before : ownersAfter(before, rmapQuery(ranges, holder));
-  return { owners, newlyBad, metadata };
+  if (metadata.repaired.length === 0) return { ...before, newlyBad, metadata };
+  const { owners, omitted } = rmapQuery(ranges, holder);
+  return { owners: ownersAfter(before.owners, owners), omitted, newlyBad, metadata };
 }
 
 /** Where the reverse map itself is lost there is nobody who could be named. */
-function rmapQuery(ranges: readonly MediaRange[], holder: Holder): OwnerWithPaths[] {
+function rmapQuery(ranges: readonly MediaRange[], holder: Holder): Pick<Notified, 'owners' | 'omitted'> {
+  const all: OwnerWithPaths[] = [];
+  let omitted = 0;
   try {
-    return ranges.flatMap((range) => holder.owners(range));
+    for (const range of ranges) {
+      const found = holder.owners(range, Math.max(0, REPORT_OWNERS_MAX - all.length));
+      // Not spread: there may be more than a call takes arguments.
+      for (const owner of found.owners) all.push(owner);
+      omitted += found.omitted;
+    }
   } catch (error) {
     if (!(error instanceof CorruptionError)) throw error;
     debug('owners are not known: %s', error.message);
-    return [];
+    return { owners: [], omitted: 0 };
   }
+  return { owners: all, omitted };
 }
 
 /** Nodes of the reverse map were made again: it is asked anew, but for the nodes, which have moved away. */

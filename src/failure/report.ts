@@ -46,9 +46,9 @@ export function makeReport(
   };
 }
 
-/** The report as JSON; without the owners where the core has them all. */
-export function reportText({ ownersInAll }: FailureJob, report: FailureReport): string {
-  if (ownersInAll === undefined) return JSON.stringify(report);
+/** The report as JSON; where the core keeps the owners that it lists, without them. */
+export function reportText({ allOwners }: FailureJob, report: FailureReport): string {
+  if (allOwners === undefined) return JSON.stringify(report);
   const { owners: _some, ...rest } = report;
-  return JSON.stringify(rest);
+  return JSON.stringify({ ...rest, ownersOmitted: allOwners.omitted });
 }

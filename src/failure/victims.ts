@@ -72,7 +72,7 @@ function pageRanges(owners: readonly FileOwner[]): Map<number, PageRange[]> {
 }
 
 /** Owner index and file block (u32) make one exact number: a key for "this page of this owner". */
-const OWNERS_KEY_MAX = 2 ** 20;
+const OWNERS_KEY_MAX = 2 ** 21;
 const pageKey = (owner: number, page: number): number => owner * 2 ** 32 + page;
 
 class Collector {

@@ -2,18 +2,23 @@ import { decodePoisonRequest, decodeUnpoisonRequest, encodeUnpoisonAnswer } from
 import { POISON_FLAG, POLICIES, type Policy } from '../control/protocol.js';
 import { FsError } from '../errors.js';
 import { deviceFailed, type Holder, type Notified, notifyFailure } from '../failure/chain.js';
-import { EVENT_OWNERS_MAX, REPORT_OWNERS_MAX } from '../limits.js';
+import {
+  EVENT_OWNERS_MAX,
+  POISON_EXTENTS_MAX,
+  REPORT_OWNERS_MAX,
+  REPORT_OWNERS_MAX_BYTES,
+} from '../limits.js';
 import { IDENTITY, type MediaRange } from '../media/layer.js';
 import { BLOCK_SIZE } from '../types.js';
 import type { VfsContext } from './context.js';
-import { checkedLength, ownersWithPaths } from './documents.js';
+import { checkedLength, hasPages, ownersToTell } from './documents.js';
 import { policyOfFile } from './file-policy.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 import type { FailureJob, OwnerWithPaths } from './jobs.js';
 
 /** The ioctls that make memory fail, and mend it. */
 
-/** The physical ranges of a range of the open file. ENODATA where a part of it has no block. */
+/** The physical ranges of a range of the open file. ENODATA where a part of it has no block, E2BIG for too many. */
 function fileRanges(
   c: VfsContext,
   call: IoctlCall,
@@ -27,7 +32,11 @@ function fileRanges(
   const bytes = length === Number.POSITIVE_INFINITY ? toEnd : length;
   const ranges: { physical: number; length: number }[] = [];
   let at = offset;
-  for (const extent of c.engine.extents(ino, offset, Math.max(0, bytes), REPORT_OWNERS_MAX)) {
+  const extents = c.engine.extents(ino, offset, Math.max(0, bytes), POISON_EXTENTS_MAX + 1);
+  if (extents.length > POISON_EXTENTS_MAX) {
+    throw new FsError('E2BIG', op, `the range has more than ${POISON_EXTENTS_MAX} extents: take it in parts`);
+  }
+  for (const extent of extents) {
     if (extent.fileOffset > at) break;
     // The extent may begin before the range and end after it.
     const from = extent.physical + (at - extent.fileOffset);
@@ -71,9 +80,9 @@ function holderOf(c: VfsContext, named: boolean): Holder {
     get damage() {
       return c.engine.damage;
     },
-    owners: ({ physical, length }) => {
-      const owners = ownersWithPaths(c, physical, length);
-      return named ? owners : owners.map((owner) => withPolicy(c, owner));
+    owners: ({ physical, length }, most) => {
+      const found = ownersToTell(c, physical, length, most);
+      return named ? found : { ...found, owners: found.owners.map((owner) => withPolicy(c, owner)) };
     },
   };
 }
@@ -91,17 +100,43 @@ function withPolicy(c: VfsContext, owner: OwnerWithPaths): OwnerWithPaths {
  */
 function forMain(
   c: VfsContext,
-  all: readonly OwnerWithPaths[],
-): Pick<FailureJob, 'report' | 'owners' | 'cached' | 'ownersInAll'> {
+  { owners: all, omitted }: Notified,
+): Pick<FailureJob, 'report' | 'owners' | 'cached' | 'allOwners'> {
   const owners: OwnerWithPaths[] = [];
   const cached: number[] = [];
   for (const [index, owner] of all.entries()) {
-    const hasPages = owner.kind === 'file' && c.inodes.find(owner.ino)?.cached === true;
-    if (hasPages) cached.push(owners.length);
-    if (hasPages || index < EVENT_OWNERS_MAX) owners.push(owner);
+    const isCached = hasPages(c, owner);
+    if (isCached) cached.push(owners.length);
+    if (isCached || index < EVENT_OWNERS_MAX) owners.push(owner);
   }
-  if (owners.length === all.length) return { report: c.reports.reserve(), owners, cached };
-  return { report: c.reports.reserve(JSON.stringify(all)), owners, cached, ownersInAll: all.length };
+  if (owners.length === all.length && omitted === 0 && all.length <= EVENT_OWNERS_MAX) {
+    return { report: c.reports.reserve(), owners, cached };
+  }
+  const count = all.length + omitted;
+  const { json, listed } = ownersJson(all);
+  return { report: c.reports.reserve(json), owners, cached, allOwners: { count, omitted: count - listed } };
+}
+
+/** How many owners become text in one go. */
+const OWNERS_AT_ONCE = 256;
+
+/** The list in a report: as many of the first owners as its limits allow. */
+function ownersJson(all: readonly OwnerWithPaths[]): { json: string; listed: number } {
+  const parts: string[] = [];
+  let room = REPORT_OWNERS_MAX_BYTES;
+  let listed = 0;
+  for (let many = OWNERS_AT_ONCE; listed < Math.min(all.length, REPORT_OWNERS_MAX); ) {
+    const some = all.slice(listed, Math.min(listed + many, REPORT_OWNERS_MAX));
+    const json = JSON.stringify(some).slice(1, -1);
+    const bytes = Buffer.byteLength(json) + 1;
+    if (bytes <= room) {
+      parts.push(json);
+      room -= bytes;
+      listed += some.length;
+    } else if (many === 1) break;
+    else many = 1;
+  }
+  return { json: `[${parts.join(',')}]`, listed };
 }
 
 /** What is known in the log, for whoever finds the filesystem shut down. */
@@ -142,7 +177,7 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
     latent,
     policy,
     ...notified,
-    ...forMain(c, notified.owners),
+    ...forMain(c, notified),
   });
   return 'later';
 }
@@ -160,7 +195,7 @@ export function latentFound(c: VfsContext, range: MediaRange, finding: Finding):
   const { policy } = c;
   const { by, pid, accessor } = finding;
   const job = { kind: 'failure', unique: null, latent: false, policy } as const;
-  const forReport = forMain(c, notified.owners);
+  const forReport = forMain(c, notified);
   const reply = finding.reply?.(forReport.report) ?? null;
   c.outbox.failure({ ...job, by, pid, accessor, reply, ...range, ...notified, ...forReport });
 }

@@ -11,6 +11,7 @@ import { FS_IOC, getFlags, getXflags, setFlags, setXflags } from './file-flags.j
 import { GOINGDOWN, goingDown } from './going-down.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 import { mceKill } from './mce-kill.js';
+import { owners } from './owners.js';
 import { badBlocks, extents, fsmap, report } from './queries.js';
 import { scrub } from './scrub.js';
 import { clone, cloneToken, dedupe } from './share.js';
@@ -54,6 +55,7 @@ const TABLE: ReadonlyMap<number, IoctlSpec> = new Map([
   own(IOC.mceKill, false, mceKill),
   own(IOC.events, true, events),
   own(IOC.scrub, true, scrub),
+  own(IOC.owners, true, owners),
   own(GOINGDOWN, true, goingDown),
   linux(FS_IOC.getFlags, 4, getFlags),
   linux(FS_IOC.setFlags, 4, setFlags),

@@ -44,10 +44,10 @@ export interface FailureJob {
   policy: Policy;
   owners: OwnerWithPaths[];
   /**
-   * How many owners there are, where `owners` are those only that the main thread has work with: the core keeps them
-   * all for the report. Thousands of objects would take long from thread to thread.
+   * Where `owners` are those only that the main thread has work with: how many there are, and how many of them the
+   * report leaves out. The core keeps the text of the others: thousands of objects would take long to cross.
    */
-  ownersInAll?: number;
+  allOwners?: { count: number; omitted: number };
   /**
    * Indexes of the owners of whose file the kernel may have pages: nobody can have mapped and touched any other.
    * Absent: all.

@@ -19,7 +19,7 @@ import { TREES, type TreeName } from '../engine/layout.js';
 import { FsError } from '../errors.js';
 import { asIno, BLOCK_SIZE, MAX_FILE_SIZE } from '../types.js';
 import type { VfsContext } from './context.js';
-import { infoDocument, ownersDocument, statsDocument } from './documents.js';
+import { fileDocument, infoDocument, ownersDocument, statsDocument } from './documents.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 
 /** The ioctls that only look. Each asks for one record more than a page holds: is there another page? */
@@ -107,6 +107,10 @@ function makeDocument(c: VfsContext, call: IoctlCall, kind: number, a: number, b
     case REPORT_KIND.owners:
       if (!call.privileged) throw new FsError('EPERM', 'report', 'owners are for root and the mount owner');
       c.reports.put(id, JSON.stringify(ownersDocument(c, a, b)), true);
+      return id;
+    case REPORT_KIND.file:
+      if (!call.privileged) throw new FsError('EPERM', 'report', 'paths are for root and the mount owner');
+      c.reports.put(id, JSON.stringify(fileDocument(c, a)), true);
       return id;
     case REPORT_KIND.events:
       throw new FsError('EOPNOTSUPP', 'report', 'failure events are read by the EVENTS ioctl');

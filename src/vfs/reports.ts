@@ -1,5 +1,5 @@
 import { FsError } from '../errors.js';
-import { REPORTS_KEPT_MAX } from '../limits.js';
+import { REPORTS_KEPT_MAX, REPORTS_KEPT_MAX_BYTES } from '../limits.js';
 
 interface Report {
   readonly json: Buffer;
@@ -16,14 +16,15 @@ export interface ReportPage {
 }
 
 /**
- * JSON documents that readers page through by an ioctl. At most REPORTS_KEPT_MAX: the oldest goes, and its
- * reader gets ESTALE.
+ * JSON documents that readers page through by an ioctl. At most REPORTS_KEPT_MAX of REPORTS_KEPT_MAX_BYTES: the oldest
+ * goes, and its reader gets ESTALE.
  */
 export class ReportStore {
   readonly #byId = new Map<number, Report>();
   /** Parts of documents that have not come yet. */
   readonly #owners = new Map<number, string>();
   #last = 0;
+  #bytes = 0;
 
   /**
    * An id for a document that comes later by put(). `owners`: the JSON of its field "owners", which it then comes
@@ -33,7 +34,9 @@ export class ReportStore {
     this.#last += 1;
     if (owners !== undefined) {
       this.#owners.set(this.#last, owners);
-      dropOldest(this.#owners);
+      // Those of a failure that was never reported would stay for good.
+      const oldest = this.#owners.keys().next();
+      if (this.#owners.size > REPORTS_KEPT_MAX && !oldest.done) this.#owners.delete(oldest.value);
     }
     return this.#last;
   }
@@ -42,8 +45,20 @@ export class ReportStore {
     const owners = this.#owners.get(id);
     this.#owners.delete(id);
     const whole = owners === undefined ? json : `{"owners":${owners},${json.slice(1)}`;
-    this.#byId.set(id, { json: Buffer.from(whole), privileged });
-    dropOldest(this.#byId);
+    const report = { json: Buffer.from(whole), privileged };
+    this.#bytes += report.json.length;
+    this.#byId.set(id, report);
+    // A Map keeps the order of insertion.
+    for (const oldest of this.#byId.keys()) {
+      const tooMany = this.#byId.size > REPORTS_KEPT_MAX || this.#bytes > REPORTS_KEPT_MAX_BYTES;
+      if (!tooMany || oldest === id) break;
+      this.#drop(oldest);
+    }
+  }
+
+  #drop(id: number): void {
+    this.#bytes -= this.#byId.get(id)?.json.length ?? 0;
+    this.#byId.delete(id);
   }
 
   /** At most `most` bytes from `offset` on; the document is dropped with its last byte. */
@@ -55,14 +70,7 @@ export class ReportStore {
     const total = report.json.length;
     if (offset > total) throw new FsError('EINVAL', 'report', `offset ${offset} in ${total} bytes`);
     const data = report.json.subarray(offset, offset + most);
-    if (offset + data.length === total) this.#byId.delete(id);
+    if (offset + data.length === total) this.#drop(id);
     return { id, total, data };
   }
-}
-
-/** A Map keeps the order of insertion. */
-function dropOldest(map: Map<number, unknown>): void {
-  if (map.size <= REPORTS_KEPT_MAX) return;
-  const oldest = map.keys().next();
-  if (!oldest.done) map.delete(oldest.value);
 }

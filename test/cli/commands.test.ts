@@ -1,7 +1,14 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { EXTENT_FLAG, FSMAP_FLAG, FSMAP_OWNER, POISON_FLAG, POLICIES } from '../../src/control/protocol.js';
+import {
+  EXTENT_FLAG,
+  FSMAP_FLAG,
+  FSMAP_OWNER,
+  POISON_FLAG,
+  POLICIES,
+  REPORT_KIND,
+} from '../../src/control/protocol.js';
 import type { FileOwnerDocument, PoisonDocument } from '../../src/control/schema.js';
 import { TREES } from '../../src/engine/layout.js';
 import { FakeMount, INFO } from '../control/fake-mount.js';
@@ -132,8 +139,9 @@ describe('JSON and tables', () => {
       { kind: 'free' },
     ]);
     expect(map.map((entry) => entry.flags)).toEqual([[], [], ['shared'], ['shared'], ['bad']]);
-    // One question answers for all who share a block.
-    expect(fake.requests('report').filter((asked) => (asked as { kind: number }).kind === 2)).toHaveLength(1);
+    // One question for each file.
+    const asked = fake.requests('report') as { kind: number; a: number }[];
+    expect(asked.filter(({ kind }) => kind === REPORT_KIND.file).map(({ a }) => a)).toEqual([2, 3]);
   });
 
   test('owners', async () => {
@@ -142,6 +150,11 @@ describe('JSON and tables', () => {
     const { stdout } = await run('owners', fake.directory, '--offset', '8K', '--length', '8K');
     expect(stdout).toMatch(/8192 +4096 +2 +0 +2 {2}yes +\/a\n/);
     expect(stdout).toMatch(/\[free\]/);
+    // Two pages of two, with the range as it was asked for.
+    expect(fake.requests('owners').slice(-2)).toMatchObject([
+      { offset: 8192, length: 8192, place: [0, 0, 0, 0, 0] },
+      { offset: 8192, length: 8192, place: [2, 0, 0, 0, 0] },
+    ]);
   });
 
   test('poison', async () => {
@@ -153,6 +166,9 @@ describe('JSON and tables', () => {
     ]);
     const { stdout } = await run(...args);
     expect(stdout).toMatch(/2 owners/);
+    expect(stdout).not.toMatch(/more/);
+    fake.poisoned = { ...POISONED, ownersOmitted: 7 };
+    expect((await run(...args)).stdout).toMatch(/\nand 7 owners more: rmapfs owners lists all of them\n/);
     expect(stdout).toMatch(
       /41 +41 {2}victim +2 {2}0x7f0000001000 +12 {2}SIGBUS {2}BUS_MCEERR_AO {2}ptrace {2}delivered/,
     );

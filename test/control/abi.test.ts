@@ -30,6 +30,7 @@ const RECORDS: Record<string, Layout> = {
   rmapfs_mce_kill: protocol.MCE_KILL,
   rmapfs_events: protocol.EVENTS,
   rmapfs_scrub: protocol.SCRUB,
+  rmapfs_owners: protocol.OWNERS,
 };
 
 const FLAGS: Record<string, Readonly<Record<string, number>>> = {

@@ -154,6 +154,19 @@ describe('paging', () => {
     expect([...client.fsmap()].flat()).toEqual(fake.fsmap);
   });
 
+  test('owners, also one that fits into no page', () => {
+    fake.owners = Array.from({ length: 5 }, (_, i) => ({ kind: 'free', physical: i * 4096, length: 4096 }));
+    expect([...client.owners(0, 4096)].map((page) => page.length)).toEqual([2, 2, 1]);
+    expect([...client.owners(0, WHOLE_DEVICE)].flat()).toEqual(fake.owners);
+    fake.ownersAreLong = true;
+    expect([...client.owners(0, 4096)].flat()).toEqual(fake.owners);
+    fake.pageRecords = 0;
+    fake.ownersAreLong = false;
+    expect(codeOf(() => [...client.owners(0, 4096)])).toBe('EPROTO');
+    fake.owners = [];
+    expect([...client.owners(0, 4096)]).toEqual([]);
+  });
+
   test('bad blocks', () => {
     fake.bad = [0, 1, 2, 3, 4].map((i) => ({
       physical: i * 4096,

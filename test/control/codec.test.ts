@@ -145,6 +145,29 @@ describe('answers come back as they were, and leave the request as it was', () =
   });
 });
 
+test('OWNERS', () => {
+  const data = fc.uint8Array({ maxLength: codec.OWNERS_PAGE_BYTES });
+  fc.assert(
+    fc.property(
+      u64,
+      fc.tuple(u64, u64, u64, u64, u64),
+      u32,
+      data,
+      fc.boolean(),
+      (big, place, count, bytes, last) => {
+        const asked = { offset: big, length: codec.WHOLE_DEVICE, place };
+        const request = codec.encodeOwnersRequest(asked);
+        expect(codec.decodeOwnersRequest(request)).toEqual(asked);
+        const answer = { place, report: big, count, data: Buffer.from(bytes), last };
+        expect(codec.decodeOwnersAnswer(codec.encodeOwnersAnswer(request, answer))).toEqual(answer);
+      },
+    ),
+  );
+  const record = codec.encodeOwnersRequest({ offset: 0, length: 1, place: codec.OWNERS_START });
+  record.writeUInt32LE(codec.OWNERS_PAGE_BYTES + 1, protocol.OWNERS.bytes);
+  expect(codeOf(() => codec.decodeOwnersAnswer(record))).toBe('EPROTO');
+});
+
 describe('what cannot be right is refused', () => {
   test('numbers that no double holds', () => {
     const poison = { offset: 0, length: 4096, flags: 0, policy: 0 };

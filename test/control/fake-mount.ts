@@ -5,7 +5,7 @@ import * as codec from '../../src/control/codec.js';
 import type { Ioctl } from '../../src/control/ioctl.js';
 import { checkIoctl } from '../../src/control/ioctl.js';
 import { IOC, REPORT_KIND } from '../../src/control/protocol.js';
-import type { InfoDocument, OwnerDocument, PoisonDocument } from '../../src/control/schema.js';
+import type { FileDocument, InfoDocument, OwnerDocument, PoisonDocument } from '../../src/control/schema.js';
 import type { ControlSystem } from '../../src/control/system.js';
 
 /** An errno as the kernel would answer it. */
@@ -46,6 +46,8 @@ export class FakeMount {
   fsmap: codec.FsmapRecord[] = [];
   bad: codec.BadBlockRecord[] = [];
   poisoned: PoisonDocument | undefined;
+  /** Makes OWNERS answer every owner as a document of its own. */
+  ownersAreLong = false;
   /** Lines of JSON; the cursor counts them. */
   events: string[] = [];
   dedupe: codec.DedupeAnswer = { bytesDeduped: 4096, status: 0 };
@@ -123,6 +125,9 @@ export class FakeMount {
       case IOC.report:
         this.#report(record, note);
         return;
+      case IOC.owners:
+        this.#owners(record, note);
+        return;
       default:
         this.#page(request, record, note);
     }
@@ -151,12 +156,35 @@ export class FakeMount {
     }
   }
 
+  /** The place counts owners. */
+  #owners(record: Buffer, note: (decoded: unknown) => void): void {
+    const asked = codec.decodeOwnersRequest(record);
+    note(asked);
+    const [from] = asked.place;
+    const page = this.owners.slice(from, from + (this.ownersAreLong ? 1 : this.pageRecords));
+    const place = [from + page.length, 0, 0, 0, 0] as const;
+    const lines = page.map((owner) => `${JSON.stringify(owner)}\n`);
+    const answer = { place, report: 0, last: from + page.length >= this.owners.length };
+    if (this.ownersAreLong && page.length > 0) {
+      this.#documents.set(98, Buffer.from(lines[0]));
+      codec.encodeOwnersAnswer(record, { ...answer, report: 98, count: 0, data: Buffer.alloc(0) });
+    } else
+      codec.encodeOwnersAnswer(record, { ...answer, count: page.length, data: Buffer.from(lines.join('')) });
+  }
+
+  #file(ino: number): FileDocument {
+    const found = this.owners.find((owner) => owner.kind === 'file' && owner.ino === ino);
+    return found?.kind === 'file'
+      ? { ino, paths: found.paths, open: found.open }
+      : { ino, paths: [], open: false };
+  }
+
   #report(record: Buffer, note: (decoded: unknown) => void): void {
     const asked = codec.decodeReportRequest(record);
     note(asked);
     let { id } = asked;
     if (id === 0) {
-      const document = { [REPORT_KIND.info]: this.info, [REPORT_KIND.owners]: this.owners }[asked.kind];
+      const document = { [REPORT_KIND.info]: this.info, [REPORT_KIND.file]: this.#file(asked.a) }[asked.kind];
       id = this.#documents.size + 1;
       this.#documents.set(id, Buffer.from(JSON.stringify(document ?? this.stats)));
     }

@@ -126,6 +126,10 @@ function apply(tree: Tree, spec: TreeSpec, op: Op): unknown {
         for (let ok = c.seekOverlap(op.size % 50, (op.size % 50) + 5); ok; ok = c.nextOverlap()) {
           found.push([c.key(0), c.key(1), c.key(2), c.value(0)]);
         }
+        const from = op.size % 50;
+        for (let ok = c.seekOverlapFrom(from, from + 5, ...key); ok; ok = c.nextOverlap()) {
+          found.push([c.key(0), c.key(1), c.key(2), c.value(0)]);
+        }
       }
       return found;
     }

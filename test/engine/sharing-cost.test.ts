@@ -112,6 +112,39 @@ describe('the cost of sharing', () => {
     expect(Math.max(...visits)).toBeLessThan(15);
   });
 
+  it('owners that began before the range, in pages: each is read once', () => {
+    const wide = create('wide');
+    engine.write(wide, 0, Buffer.alloc(8 * BLOCK_SIZE, 5), 8 * BLOCK_SIZE, false);
+    const clones = Array.from({ length: 500 }, (_, i) => create(`wide ${i}`));
+    for (const clone of clones) engine.cloneRange(wide, 0, clone, 0, 0);
+    const [{ physical }] = engine.extents(wide, 0, BLOCK_SIZE, 1);
+    const [first, end] = [physical / BLOCK_SIZE + 3, physical / BLOCK_SIZE + 5];
+    const place = { at: first, end: 0, start: 0, owner: 0, from: 0 };
+    const seen: number[] = [];
+    const visits: number[] = [];
+    for (let isLast = false; !isLast; ) {
+      let room = 10;
+      const take = (owner: Owner): boolean => {
+        if (room-- === 0 || owner.kind !== 'file') return false;
+        expect(owner).toMatchObject({
+          physical: first * BLOCK_SIZE,
+          length: 2 * BLOCK_SIZE,
+          shareCount: 501,
+        });
+        seen.push(owner.ino);
+        return true;
+      };
+      visits.push(
+        visitsOf(() => {
+          isLast = engine.ownersFrom(place, end, take);
+        }),
+      );
+    }
+    expect(seen).toEqual([wide, ...clones]);
+    expect(visits.length).toBeGreaterThan(50);
+    expect(Math.max(...visits)).toBeLessThan(15);
+  });
+
   it('and fsck finds nothing', () => {
     engine.close();
     expect(checkRegion(media).problems).toEqual([]);

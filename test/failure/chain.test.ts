@@ -11,7 +11,7 @@ import {
 import { LatentMappers } from '../../src/failure/latent.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { reportText } from '../../src/failure/report.js';
-import { MCE_KILL_PROCESSES_MAX } from '../../src/limits.js';
+import { MCE_KILL_PROCESSES_MAX, REPORT_OWNERS_MAX } from '../../src/limits.js';
 import type { Layer, MediaRange } from '../../src/media/layer.js';
 import { asIno } from '../../src/types.js';
 import type { FailureJob, OwnerWithPaths } from '../../src/vfs/jobs.js';
@@ -194,15 +194,15 @@ describe('finishFailure', () => {
     expect(table.scans).toBe(1);
   });
 
-  it('the report of very many owners has them all', async () => {
+  it('the report of very many owners has those that were listed, and how many were not', async () => {
     const { env } = world();
     const all = Array.from({ length: 300 }, (_, i) => fileOwner(100 + i, 0, `/f${i}`));
     const reports = new ReportStore();
     const report = reports.reserve(JSON.stringify(all));
-    const many = job({ report, owners: all.slice(0, 2), ownersInAll: 300 });
+    const many = job({ report, owners: all.slice(0, 2), allOwners: { count: 310, omitted: 10 } });
     reports.put(report, reportText(many, await finishFailure(many, env)), true);
     const read = PoisonDocument.parse(JSON.parse(reports.page(report, 0, 2 ** 20, true).data.toString()));
-    expect(read).toMatchObject({ owners: all, policy: 'early', shutdown: false });
+    expect(read).toMatchObject({ owners: all, ownersOmitted: 10, policy: 'early', shutdown: false });
   });
 
   it('a range that was bad already is told to nobody', async () => {
@@ -287,7 +287,7 @@ describe('from the device to the owners', () => {
       return length;
     },
     damage: { repaired: [], lost: null },
-    owners: ({ physical }) => [{ ...fileOwner(20, 1, '/a'), physical }],
+    owners: ({ physical }) => ({ owners: [{ ...fileOwner(20, 1, '/a'), physical }], omitted: 0 }),
     ...change,
   });
   /** Two devices in stripes of two pages. */
@@ -323,8 +323,10 @@ describe('from the device to the owners', () => {
     let asked = 0;
     const node: OwnerWithPaths = { kind: 'metadata', physical: PAGE, length: PAGE, tree: 'rmap' };
     const repaired = { repaired: [{ tree: 'rmap', physical: PAGE, length: PAGE }], lost: null };
-    const owners = (): OwnerWithPaths[] =>
-      asked++ === 0 ? [node] : [{ ...node, tree: 'unused' }, fileOwner(20, 1, '/a')];
+    const owners = (): { owners: OwnerWithPaths[]; omitted: number } => ({
+      owners: asked++ === 0 ? [node] : [{ ...node, tree: 'unused' }, fileOwner(20, 1, '/a')],
+      omitted: 0,
+    });
     const found = notifyFailure([{ physical: 0, length: PAGE }], false, holder({ damage: repaired, owners }));
     expect(found.owners.map((owner) => (owner.kind === 'metadata' ? owner.tree : owner.kind))).toEqual([
       'rmap',
@@ -342,6 +344,11 @@ describe('from the device to the owners', () => {
     const found = notifyFailure(ranges, false, holder({ damage }));
     expect(recorded).toEqual(['0+4096']);
     expect(found).toMatchObject({ metadata: damage, owners: [{ physical: 0 }, { physical: 9 * PAGE }] });
+    const some: Holder['owners'] = ({ physical }, most) => ({
+      owners: physical === 0 ? Array(REPORT_OWNERS_MAX - 1).fill(fileOwner(20, 1, '/a')) : [],
+      omitted: physical === 0 ? 5 : most,
+    });
+    expect(notifyFailure(ranges, false, holder({ owners: some }))).toMatchObject({ omitted: 6 });
     const unknown = (): never => {
       throw new CorruptionError(3, 'no rmap');
     };

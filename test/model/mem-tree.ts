@@ -218,6 +218,13 @@ class MemCursor implements Cursor {
     return this.#scanOverlap(0);
   }
 
+  seekOverlapFrom(from: number, to: number, k0: number, k1: number, k2: number, k3: number): boolean {
+    assert(this.#tree.spec.augmented, `${this.#tree.spec.name} is not an interval tree`);
+    this.#overlapFrom = from;
+    this.#overlapTo = to;
+    return this.#scanOverlap(this.#tree.lowerBound(this.#tree.keyOf(k0, k1, k2, k3)));
+  }
+
   nextOverlap(): boolean {
     this.#check();
     return this.#scanOverlap(this.#at + 1);

@@ -423,6 +423,13 @@ export class Pair {
     }
     expect(seen).toBe(this.model.files.reduce((sum, { cells: own }) => sum + own.size, 0));
     expect(pagedOwners(this.#env, 3)).toEqual(whole);
+    // From place to place it is the same, but for the order of those that own one and the same block.
+    const order = (owners: Owner[]): string[] => owners.map((owner) => JSON.stringify(owner)).sort();
+    for (const page of [1, 4]) {
+      const streamed = streamedOwners(this.#env, page);
+      expect(order(streamed)).toEqual(order(whole));
+      expect(streamed.map(({ physical }) => physical)).toEqual(whole.map(({ physical }) => physical));
+    }
   }
 
   /** Remembers the written blocks of all files as a crash would bring them back. */
@@ -450,6 +457,18 @@ export class Pair {
       if (!now.equals(bytes)) throw new Error(`block ${block} of file ${f} changed behind the last commit`);
     }
   }
+}
+
+function streamedOwners({ data, ctx }: DataParts, page: number): Owner[] {
+  const all: Owner[] = [];
+  let place = { at: 0, end: 0, start: 0, owner: 0, from: 0 };
+  for (let isLast = false; !isLast; ) {
+    const most = all.length + page;
+    // What crosses to a client and back is a copy.
+    place = { ...place };
+    isLast = data.ownersFrom(place, ctx.media.blocks, (owner) => all.length < most && all.push(owner) > 0);
+  }
+  return all;
 }
 
 function pagedOwners(env: DataParts, page: number): Owner[] {

@@ -9,6 +9,7 @@ import type {
   NewInode,
   Owner,
   OwnerCursor,
+  OwnerPlace,
   ReadPlan,
   ScrubbedRange,
   SpaceUse,
@@ -385,6 +386,16 @@ export class FakeEngine implements Engine {
       if (clipped.kind === 'file') clipped.fileOffset += from - owner.physical;
       if (!visit(clipped)) return;
     }
+  }
+  /** No two files share a block. */
+  ownersFrom(place: OwnerPlace, end: number, visit: (owner: Owner) => boolean): boolean {
+    let isAll = true;
+    this.owners(place.at * BLOCK_SIZE, (end - place.at) * BLOCK_SIZE, (owner) => {
+      isAll = visit(owner);
+      if (isAll) place.at = (owner.physical + owner.length) / BLOCK_SIZE;
+      return isAll;
+    });
+    return isAll;
   }
   isBad(physical: number, length: number): boolean {
     for (let at = physical; at < physical + length; at += BLOCK_SIZE) {

@@ -5,6 +5,7 @@ import {
   decodeDedupeAnswer,
   decodeExtentsAnswer,
   decodeFsmapAnswer,
+  decodeOwnersAnswer,
   decodeReportAnswer,
   decodeUnpoisonAnswer,
   encodeBadBlocksRequest,
@@ -13,14 +14,18 @@ import {
   encodeExtentsRequest,
   encodeFallocateRequest,
   encodeFsmapRequest,
+  encodeOwnersRequest,
   encodePoisonRequest,
   encodeReportRequest,
   encodeUnpoisonRequest,
   FSMAP_PER_PAGE,
+  OWNERS_START,
+  type OwnersPlace,
   WHOLE_DEVICE,
 } from '../../src/control/codec.js';
 import { IOC, POISON_FLAG, REPORT_KIND } from '../../src/control/protocol.js';
-import { InfoDocument, OwnersDocument } from '../../src/control/schema.js';
+import { InfoDocument, OwnerDocument, OwnersDocument } from '../../src/control/schema.js';
+import type { Owner, OwnerPlace } from '../../src/engine/api.js';
 import { errnoOf, FsError } from '../../src/errors.js';
 import {
   fuse_create_in,
@@ -31,7 +36,7 @@ import {
   fuse_write_in,
   OPCODE,
 } from '../../src/fuse/abi.js';
-import { REPORTS_KEPT_MAX } from '../../src/limits.js';
+import { REPORT_OWNERS_MAX, REPORTS_KEPT_MAX, REPORTS_KEPT_MAX_BYTES } from '../../src/limits.js';
 import { asIno } from '../../src/types.js';
 import { GOINGDOWN } from '../../src/vfs/going-down.js';
 import { FakeEngine } from '../support/fake-engine.js';
@@ -75,6 +80,19 @@ const document = (kind: number, a: number, b: number, caller = {}): unknown => {
   const answer = ioctl(file, IOC.report, request, caller);
   expect(answer.error).toBe(0);
   return JSON.parse(Buffer.from(decodeReportAnswer(answer.body).data).toString());
+};
+
+/** A document that is there already, page by page. */
+const wholeDocument = (id: number): unknown => {
+  const parts: Buffer[] = [];
+  for (let offset = 0, total = 1; offset < total; ) {
+    const request = encodeReportRequest({ kind: 0, a: 0, b: 0, id, offset });
+    const page = decodeReportAnswer(ioctl(file, IOC.report, request, OWNER).body);
+    parts.push(Buffer.from(page.data));
+    offset += page.data.length;
+    total = page.total;
+  }
+  return JSON.parse(Buffer.concat(parts).toString());
 };
 
 beforeEach(() => {
@@ -255,7 +273,73 @@ describe('questions', () => {
     expect(document(REPORT_KIND.stats, 0, 0)).toMatchObject({ operations: { create: { count: 1 } } });
   });
 
+  const ownersFrom = (place: OwnersPlace, offset = 0, length = WHOLE_DEVICE, caller = {}): Answer =>
+    ioctl(file, IOC.owners, encodeOwnersRequest({ offset, length, place }), caller);
+
+  test('owners in pages: each once, with paths', () => {
+    for (let i = 0; i < 300; i++) create(`f${i}`, 1);
+    const seen: string[] = [];
+    let place = OWNERS_START;
+    for (let pages = 1; ; pages++) {
+      const page = decodeOwnersAnswer(ownersFrom(place).body);
+      const lines = Buffer.from(page.data).toString().split('\n').slice(0, page.count);
+      for (const line of lines) {
+        const owner = OwnerDocument.parse(JSON.parse(line));
+        seen.push(owner.kind === 'file' ? owner.paths.join() : owner.kind);
+      }
+      place = page.place;
+      if (!page.last) continue;
+      expect(pages).toBeGreaterThan(1);
+      break;
+    }
+    expect(seen).toEqual(['superblock', '/file', ...Array.from({ length: 300 }, (_, i) => `/f${i}`)]);
+    expect(ownersFrom(OWNERS_START, 0, 4096, STRANGER).error).toBe(no('EPERM'));
+    expect(ownersFrom(OWNERS_START, 2 ** 50, 4096).error).toBe(no('ENXIO'));
+  });
+
   test.each([
+    ['before the range', [0, 0, 0, 0, 0], 1],
+    ['after the range', [9, 0, 0, 0, 0], 1],
+    ['a run that ends after it', [1, 9, 1, 0, 0], 1],
+    ['a run that is none', [2, 1, 1, 0, 0], 1],
+    ['a record of no run', [2, 0, 1, 0, 0], 1],
+    ['an owner that is none', [2, 3, 1, 2 ** 40, 0], 1],
+  ] as const)('owners from a place %s: EINVAL', (_what, place, first) => {
+    const [at, ...rest] = place;
+    // All zero is the start: a place before the range needs a word.
+    const words: OwnersPlace = [at, rest[0], rest[1], rest[2], at === 0 ? 1 : rest[3]];
+    expect(ownersFrom(words, first * 4096, 8192).error).toBe(no('EINVAL'));
+  });
+
+  test('an owner that fits into no page is a document', () => {
+    const paths = Array.from({ length: 16 }, (_, i) => `/${i}`.padEnd(2000, 'x'));
+    engine.paths = (ino) => (ino === file.ino ? paths : ['/other']);
+    create('other', 1);
+    const first = decodeOwnersAnswer(ownersFrom(OWNERS_START).body);
+    expect([first.count, first.report, first.last]).toEqual([1, 0, false]);
+    const second = decodeOwnersAnswer(ownersFrom(first.place).body);
+    expect([second.count, second.last]).toEqual([0, false]);
+    let text = '';
+    for (let total = 1; text.length < total; ) {
+      const request = encodeReportRequest({ kind: 0, a: 0, b: 0, id: second.report, offset: text.length });
+      const page = decodeReportAnswer(ioctl(file, IOC.report, request).body);
+      total = page.total;
+      text += Buffer.from(page.data).toString();
+    }
+    expect(JSON.parse(text)).toMatchObject({ ino: file.ino, paths });
+    const third = decodeOwnersAnswer(ownersFrom(second.place).body);
+    expect([third.count, third.report, third.last]).toEqual([1, 0, true]);
+  });
+
+  test('the name of a file', () => {
+    expect(document(REPORT_KIND.file, file.ino, 0)).toEqual({ ino: file.ino, paths: ['/file'], open: true });
+    expect(document(REPORT_KIND.file, 4711, 0)).toEqual({ ino: 4711, paths: [], open: false });
+    const request = encodeReportRequest({ kind: REPORT_KIND.file, a: file.ino, b: 0, id: 0, offset: 0 });
+    expect(ioctl(file, IOC.report, request, STRANGER).error).toBe(no('EPERM'));
+  });
+
+  test.each([
+    [REPORT_KIND.file, 0, 'EINVAL'],
     [REPORT_KIND.events, 0, 'EOPNOTSUPP'],
     [REPORT_KIND.poison, 0, 'EINVAL'],
     [REPORT_KIND.owners, 2 ** 50, 'ENXIO'],
@@ -288,9 +372,60 @@ describe('questions', () => {
     expect(read(1001).error).toBe(no('ESTALE'));
     expect(read(1002).error).toBe(0);
   });
+
+  test('so it does when they are too long, but the newest stays', () => {
+    const read = (id: number): Answer =>
+      ioctl(file, IOC.report, encodeReportRequest({ kind: 0, a: 0, b: 0, id, offset: 0 }));
+    fuse.vfs.storeReport(2001, 'x'.repeat(20_000));
+    fuse.vfs.storeReport(2002, 'x'.repeat(REPORTS_KEPT_MAX_BYTES - 30_000));
+    expect(read(2001).error).toBe(0);
+    fuse.vfs.storeReport(2003, 'x'.repeat(30_000));
+    expect([read(2001).error, read(2002).error]).toEqual([no('ESTALE'), 0]);
+    fuse.vfs.storeReport(2004, 'x'.repeat(REPORTS_KEPT_MAX_BYTES + 1));
+    expect([read(2002).error, read(2003).error, read(2004).error]).toEqual([no('ESTALE'), no('ESTALE'), 0]);
+  });
 });
 
 describe('failure', () => {
+  /** Owners of one block, of which only some are files that the kernel has pages of. */
+  const manyOwners = (count: number, known: ReadonlyMap<number, number>): void => {
+    engine.ownersFrom = (_place: OwnerPlace, _end: number, visit: (owner: Owner) => boolean): boolean => {
+      for (let i = 0; i < count; i++) {
+        const ino = asIno(known.get(i) ?? 1_000_000 + i);
+        const at = { physical: physical(), length: 4096 };
+        const owner: Owner = {
+          kind: 'file',
+          ino,
+          fileOffset: 0,
+          ...at,
+          fork: 'data',
+          unwritten: false,
+          shareCount: count,
+        };
+        if (!visit(owner)) return false;
+      }
+      return true;
+    };
+    engine.paths = (ino) => [`/${ino}`];
+  };
+
+  test('a block of a million owners: the report says how many it leaves out, and whoever has pages is told', () => {
+    const cached = create('cached', 1);
+    manyOwners(1_000_000, new Map([[999_999, cached.ino]]));
+    later(file, IOC.poison, poison(physical(), 4096, 0, 1), OWNER);
+    const [job] = fuse.outbox.failures;
+    expect(engine.bad.size).toBe(1);
+    expect(job.allOwners).toMatchObject({ count: 1_000_000, omitted: 1_000_000 - REPORT_OWNERS_MAX });
+    fuse.vfs.storeReport(job.report, '{"rest":1}');
+    const whole = wholeDocument(job.report) as { owners: { ino: number }[]; rest: number };
+    expect(whole.rest).toBe(1);
+    const listed = whole.owners;
+    expect(listed).toHaveLength(REPORT_OWNERS_MAX);
+    expect(listed.at(-1)).toMatchObject({ ino: 1_000_000 + REPORT_OWNERS_MAX - 1 });
+    const told = job.cached?.map((index) => job.owners[index]);
+    expect(told).toMatchObject([{ ino: cached.ino, paths: [`/${cached.ino}`], open: true }]);
+  });
+
   const poison = (offset: number, length: number, flags = 0, policy = 0): Buffer =>
     encodePoisonRequest({ offset, length, flags, policy });
   const physical = (): number => file.ino * 256 * 4096;
