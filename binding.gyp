@@ -7,6 +7,7 @@
         "native/args.cc",
         "native/cache_flush.cc",
         "native/errors.cc",
+        "native/fault_answer.cc",
         "native/fd_passing.cc",
         "native/flock.cc",
         "native/fuse_exchange.cc",
@@ -15,7 +16,8 @@
         "native/read_proc.cc",
         "native/sigbus.cc",
         "native/sigbus_delivery.cc",
-        "native/thread_wake.cc"
+        "native/thread_wake.cc",
+        "native/tracer.cc"
       ],
       "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "_FILE_OFFSET_BITS=64"],
       "cflags": ["-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"],

@@ -44,6 +44,20 @@ ThreadStatus ReadThreadStatus(pid_t pid, pid_t tid) {
           std::strtoull(blocked + std::strlen("\nSigBlk:\t"), nullptr, 16)};
 }
 
+bool HasEnded(pid_t pid, pid_t tid) {
+  const ThreadStatus status = ReadThreadStatus(pid, tid);
+  return !status.exists || status.state == 'Z' || status.state == 'X';
+}
+
+bool IsRunningOrInFault(pid_t pid, pid_t tid) {
+  char path[64];
+  char text[512];
+  std::snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", pid, tid);
+  // proc_pid_syscall(5)
+  return ReadSmallFile(path, text, sizeof text) &&
+         (std::strncmp(text, "running", 7) == 0 || std::strncmp(text, "-1 ", 3) == 0);
+}
+
 uint64_t ReadStartTicks(pid_t pid) {
   char path[64];
   char text[1024];

@@ -15,6 +15,12 @@ struct ThreadStatus {
 
 ThreadStatus ReadThreadStatus(pid_t pid, pid_t tid);
 
+// Whether the thread has ended, reaped or not.
+bool HasEnded(pid_t pid, pid_t tid);
+
+// Whether the thread runs (or waits for a CPU), or waits in the kernel but not in a system call: in a page fault.
+bool IsRunningOrInFault(pid_t pid, pid_t tid);
+
 // Field 22 of /proc/PID/stat: the start time in clock ticks since boot; 0 when there is no such process.
 uint64_t ReadStartTicks(pid_t pid);
 

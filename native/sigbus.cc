@@ -1,4 +1,4 @@
-// deliverSigbus for JavaScript: checks the arguments, and turns the outcome into a result or a coded error.
+// deliverSigbus and takeFault for JavaScript: check the arguments, and turn the outcome into a result or a coded error.
 #include <signal.h>
 
 #include <cerrno>
@@ -7,6 +7,7 @@
 #include "args.h"
 #include "concerns.h"
 #include "errors.h"
+#include "fault_answer.h"
 #include "sigbus_delivery.h"
 
 namespace rmapfs {
@@ -15,6 +16,8 @@ namespace {
 
 constexpr int kMaxWaitMs = 60000;
 constexpr int kMaxLsb = 63;
+// A failure has no body.
+constexpr size_t kMaxAnswer = 64;
 
 const char* ResultName(SigbusResult result) {
   switch (result) {
@@ -45,10 +48,26 @@ Napi::Value DeliverSigbusJs(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), ResultName(outcome.result));
 }
 
+// takeFault(fd, answer, pid, tid, lsb, waitMs) -> boolean
+Napi::Value TakeFaultJs(const Napi::CallbackInfo& info) {
+  const char* name = "takeFault";
+  FaultAnswer fault;
+  fault.fd = IntArg(info, 0, "fd", 0, INT_MAX, name);
+  const ByteView answer = BytesArg(info, 1, name);
+  if (answer.length > kMaxAnswer) throw CodedError(info.Env(), EINVAL, name, "the answer is too long");
+  fault.answer.assign(answer.data, answer.data + answer.length);
+  fault.pid = IntArg(info, 2, "pid", 1, INT_MAX, name);
+  fault.tid = IntArg(info, 3, "tid", 1, INT_MAX, name);
+  fault.lsb = IntArg(info, 4, "lsb", 0, kMaxLsb, name);
+  fault.wait_ms = IntArg(info, 5, "waitMs", 1, kMaxWaitMs, name);
+  return Napi::Boolean::New(info.Env(), TakeFault(fault));
+}
+
 }  // namespace
 
 void RegisterSigbus(Napi::Env env, Napi::Object exports) {
   exports.Set("deliverSigbus", Napi::Function::New(env, DeliverSigbusJs, "deliverSigbus"));
+  exports.Set("takeFault", Napi::Function::New(env, TakeFaultJs, "takeFault"));
   SetConstant(exports, "BUS_MCEERR_AR", BUS_MCEERR_AR);
   SetConstant(exports, "BUS_MCEERR_AO", BUS_MCEERR_AO);
 }

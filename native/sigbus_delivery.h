@@ -30,9 +30,7 @@ struct SigbusOutcome {
   const char* syscall;
 };
 
-// Blocks the calling thread, at most a little longer than wait_ms. Whatever happens the target runs on (or
-// stays stopped if job control had stopped it): the tracer is a thread of its own, and the kernel detaches
-// what a thread traces when that thread ends.
+// Blocks the calling thread, at most a little longer than wait_ms while the target can be expected to stop at all.
 SigbusOutcome DeliverSigbus(const SigbusRequest& request);
 
 }  // namespace rmapfs

@@ -111,7 +111,7 @@ export const CLONE_TOKENS_PER_HANDLE_MAX = 16;
 
 /**
  * How long delivery waits for a traced thread to stop before it falls back to a plain signal. One that is not stuck in
- * the kernel is given longer (kRunnableWaitMs in native/sigbus_delivery.cc).
+ * the kernel is given longer (kRunnableWaitMs in native/tracer.cc).
  */
 export const PTRACE_STOP_WAIT_MS = 200;
 /** Longest time that changed metadata stay uncommitted. */

@@ -92,6 +92,7 @@ interface Addon extends Constants {
     waitMs: number,
     startTicks: number,
   ): SigbusDelivery['result'];
+  takeFault(fd: number, answer: Buffer, pid: number, tid: number, lsb: number, waitMs: number): boolean;
 }
 
 const require = createRequire(import.meta.url);
@@ -266,6 +267,26 @@ export function deliverSigbus(
 ): SigbusDelivery {
   const result = addon.deliverSigbus(pid, tid, code, address, lsb, waitMs, startTicks);
   return { means: result === 'delivered' ? 'ptrace' : 'kill', result };
+}
+
+/**
+ * Answers a request of /dev/fuse (`fd`) that thread `tid` of process `pid` waits for in a page fault: writes `answer`,
+ * a failure of at most 64 bytes, when the thread is seized by ptrace. The SIGBUS BUS_ADRERR that the kernel then forces
+ * on the thread reaches it as BUS_MCEERR_AR with the kernel's address and si_addr_lsb `lsb`. Returns at once; the rest
+ * is done by threads of its own, which wait for the signal at most about `waitMs` (1 .. 60000), longer only while the
+ * thread waits for a CPU. One that cannot be seized (a debugger has it, EPERM, it has ended) gets the answer alone.
+ *
+ * False: not taken over, nothing was written and the caller answers: 64 are under way, or one for this thread.
+ */
+export function takeFault(
+  fd: number,
+  answer: Buffer,
+  pid: number,
+  tid: number,
+  lsb: number,
+  waitMs: number,
+): boolean {
+  return addon.takeFault(fd, answer, pid, tid, lsb, waitMs);
 }
 
 /** Whether `error` carries the code, as errors of the addon and of node:fs do. */

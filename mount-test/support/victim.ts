@@ -8,11 +8,14 @@ type Starter = Pick<Mounted, 'spawn'>;
 
 /** One line of support/native/victim.c. */
 export interface VictimEvent {
-  event: 'ready' | 'signal' | 'touch' | 'fault' | 'pending';
+  event: 'ready' | 'signal' | 'touch' | 'fault' | 'call' | 'pending';
   who: 'parent' | 'child';
   pid?: number;
   tid?: number;
   signal?: number;
+  /** Of a system call. */
+  ret?: number;
+  errno?: string | number;
   /** Name of si_code, and its number. */
   code?: string;
   codeNumber?: number;
@@ -174,6 +177,18 @@ export class Victim {
   store(offset: number): Promise<VictimEvent> {
     this.#command(`store ${offset}`);
     return this.next('touch', 'fault');
+  }
+
+  /** Like touch(), by a new thread. */
+  touchInThread(offset: number): Promise<VictimEvent> {
+    this.#command(`thread-touch ${offset}`);
+    return this.next('touch', 'fault');
+  }
+
+  /** A system call loads the byte at a file offset, or stores one: what it returned. */
+  kernelAccess(offset: number, how: 'load' | 'store'): Promise<VictimEvent> {
+    this.#command(`kernel-${how} ${offset}`);
+    return this.next('call', 'fault');
   }
 
   /** Whether a blocked SIGBUS is pending. */

@@ -13,7 +13,7 @@ import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } fro
 import { CurrentCaller, groupsOf } from './callers.js';
 import { systemClock } from './clock.js';
 import { describeError } from './log.js';
-import { faultingProcess } from './page-fault.js';
+import { faultAnswerer, faultingProcess } from './page-fault.js';
 
 /**
  * The core: the worker that owns the engine and answers the kernel. It never waits for the main thread but
@@ -68,6 +68,7 @@ class Core {
         groupsOf,
         region: options.region,
         faultingProcess,
+        takeFault: faultAnswerer(fuseFd),
         outbox: {
           failure: (job) => post({ type: 'failure', job }),
           remap: (job) => post({ type: 'remap', job }),

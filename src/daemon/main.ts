@@ -23,7 +23,8 @@ import { type DaemonMessage, DaemonOptions } from './options.js';
  *   it, and under write-back or being laundered while FUSE_WRITE carries it away. The core answers both, with
  *   EIO for a bad block at worst. The core itself could not send the notification: it would wait for its own
  *   answer.
- * - No request that main answers holds a page's lock. These are ioctls (POISON; CLONE and DEDUPE in two
+ * - No request that main answers holds a page's lock (the READ of a page fault does, and so has its own threads, see
+ *   page-fault.ts). These are ioctls (POISON; CLONE and DEDUPE in two
  *   halves): the kernel copies their records from and to the caller's memory before the request goes out and
  *   after the answer is back, not meanwhile, and holds no lock of the file or its pages in between.
  * - Nor does main wait for itself: stat(2) of the mount and umount(8) run beside the event loop; neither is

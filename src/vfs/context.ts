@@ -32,6 +32,11 @@ export interface VfsContext {
   readonly outbox: Outbox;
   /** The process of a thread that waits in a page fault now; 0 when it is in a system call, or gone. */
   readonly faultingProcess: (tid: number) => number;
+  /**
+   * Answers a page fault on a bad block with EIO, so that the thread sees the SIGBUS of a machine check. `pid`: its
+   * process. False: nothing was taken over.
+   */
+  readonly takeFault: (unique: bigint, pid: number, tid: number) => boolean;
   readonly inodes: InodeTable;
   readonly handles: HandleTable;
   readonly reports: ReportStore;

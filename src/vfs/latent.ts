@@ -22,6 +22,12 @@ function isReadahead(request: Request): boolean {
   return !direct && request.u32(at.size) > BLOCK_SIZE;
 }
 
+/** The process whose page fault met a bad block of a file, 0 when it was something else. */
+export function faultOn(c: VfsContext, error: unknown, request: Request): number {
+  if (!(error instanceof BadBlockError) || request.opcode !== OPCODE.READ || isReadahead(request)) return 0;
+  return c.faultingProcess(request.pid);
+}
+
 /**
  * An operation failed. When it met a latent error, that is known from now on, and everyone else is told, as after a
  * machine check of the accessing thread. That one gets its own EIO, or its SIGBUS from the kernel.

@@ -32,7 +32,7 @@ import { InodeTable } from './inodes.js';
 import { ioctl } from './ioctl.js';
 import { ioctlReply } from './ioctl-reply.js';
 import { GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
-import { noteLatent } from './latent.js';
+import { faultOn, noteLatent } from './latent.js';
 import {
   batchForget,
   forget,
@@ -68,6 +68,7 @@ export interface VfsOptions {
   groupsOf: (tid: number) => readonly number[];
   outbox: Outbox;
   faultingProcess: (tid: number) => number;
+  takeFault: VfsContext['takeFault'];
   /** The region's path, for `info`. */
   region: string;
 }
@@ -157,6 +158,7 @@ export class Vfs {
       region: options.region,
       outbox,
       faultingProcess: options.faultingProcess,
+      takeFault: options.takeFault,
       inodes,
       handles: new HandleTable(inodes),
       reports: new ReportStore(),
@@ -198,9 +200,17 @@ export class Vfs {
       if (!reply.done) broken(`${OPCODE_NAMES[opcode]} was answered`);
     } catch (error) {
       errno = this.#errnoFor(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`, request);
-      if (!reply.done) reply.error(errno);
+      if (!reply.done && !this.#isTaken(error, request, reply)) reply.error(errno);
     }
     statistics.end(opcode, errno);
+  }
+
+  /** Whether somebody else answers: a page fault met a bad block, and its thread gets more than EIO. */
+  #isTaken(error: unknown, request: Request, reply: Reply): boolean {
+    const pid = faultOn(this.#context, error, request);
+    if (pid === 0 || !this.#context.takeFault(request.unique, pid, request.pid)) return false;
+    reply.leave();
+    return true;
   }
 
   #errnoFor(error: unknown, what: string, request: Request | null = null): number {

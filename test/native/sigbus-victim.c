@@ -10,20 +10,26 @@
  *   queue=PID queues SIGILL with the value 4242 to the main thread of process PID
  *   trace=PID traces process PID until its own input ends (prints "ready" once it does)
  *   vfork     it waits, deaf to signals, for a child that ends after a byte on standard input
+ *   fault=P   a second thread, which is meant, touches a page past the end of a file after each byte from the FIFO P;
+ *             a byte "n": it touches nothing
  *   exec      on SIGUSR2 executes itself again with the mode "handle"
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t ended;
+static volatile sig_atomic_t ended, faulting;
+static sigjmp_buf resume;
 
 static void say(const char *text, int length)
 {
@@ -38,6 +44,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 			 (unsigned long)(uintptr_t)info->si_addr, info->si_addr_lsb, info->si_errno,
 			 syscall(SYS_gettid));
 	say(line, n);
+	if (faulting && info->si_code > 0)
+		siglongjmp(resume, 1);
 	(void)sig;
 	(void)context;
 }
@@ -101,6 +109,25 @@ static void *sleep_on(void *unused)
 	return unused;
 }
 
+static void *fault_on_answer(void *path)
+{
+	char byte;
+	int fifo = open(path, O_RDONLY | O_CLOEXEC);
+	int file = memfd_create("empty", MFD_CLOEXEC);
+	volatile char *past_end = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
+
+	ready();
+	while (read(fifo, &byte, 1) == 1) {
+		if (byte == 'n')
+			continue;
+		faulting = 1;
+		if (sigsetjmp(resume, 1) == 0)
+			(void)past_end[123];
+		faulting = 0;
+	}
+	return NULL;
+}
+
 /* Waits for the end of standard input; a byte on it unblocks SIGBUS. */
 static void await_end(void)
 {
@@ -137,6 +164,7 @@ static void wait_deaf(void)
 int main(int argc, char **argv)
 {
 	void *(*body)(void *) = NULL;
+	void *argument = NULL;
 	pthread_t thread;
 
 	for (int i = 1; i < argc; i++) {
@@ -154,6 +182,8 @@ int main(int argc, char **argv)
 			handle(SIGUSR1, on_other), handle(SIGILL, on_other);
 		else if (!strcmp(argv[i], "exec"))
 			signal(SIGUSR2, on_usr2);
+		else if (!strncmp(argv[i], "fault=", 6))
+			body = fault_on_answer, argument = argv[i] + 6;
 		else if (!strncmp(argv[i], "trace=", 6) && ptrace(PTRACE_SEIZE, atoi(argv[i] + 6), 0, 0) != 0)
 			return 2;
 		else if (!strncmp(argv[i], "queue=", 6) && queue_value(atoi(argv[i] + 6)) != 0)
@@ -163,7 +193,7 @@ int main(int argc, char **argv)
 		ready();
 		wait_deaf();
 	} else if (body != NULL)
-		pthread_create(&thread, NULL, body, NULL);
+		pthread_create(&thread, NULL, body, argument);
 	else
 		ready();
 	await_end();

@@ -1,12 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { constants, deliverSigbus } from '../../src/native.js';
+import { constants, deliverSigbus, takeFault } from '../../src/native.js';
 import { failure } from '../support/failure.js';
 
 const { BUS_MCEERR_AO, BUS_MCEERR_AR } = constants;
@@ -279,6 +279,79 @@ test('a thread that cannot stop: no-stop in time, the plain signal is pending, n
   victim.child.stdin?.write('x');
   await victim.until(() => victim.lines.length === 2);
   expect(victim.lines[1]).toMatch(/^sigbus -6 /);
+});
+
+/** A thread that waits for an answer and then faults: the request and /dev/fuse are a byte in a FIFO. */
+async function faulter(use: (victim: Victim, fd: number) => Promise<void>): Promise<void> {
+  const fifo = join(dir, `fifo-${running.length}-${process.pid}`);
+  execFileSync('mkfifo', [fifo]);
+  const fd = openSync(fifo, 'r+');
+  try {
+    await use(await Victim.start('handle', `fault=${fifo}`), fd);
+  } finally {
+    closeSync(fd);
+    rmSync(fifo);
+  }
+}
+
+const FAULT = Buffer.from('f');
+const take = (victim: Victim, fd: number, waitMs = WAIT_MS, answer = FAULT) =>
+  takeFault(fd, answer, victim.pid, victim.tid, 12, waitMs);
+
+describe('takeFault', () => {
+  test('answers, and the SIGBUS that the kernel forces on the thread becomes that of a machine check', () =>
+    faulter(async (victim, fd) => {
+      for (let round = 1; round <= 20; round++) {
+        await victim.until(() => take(victim, fd));
+        await victim.until(() => victim.lines.length === 1 + round);
+        expect(victim.lines[round]).toMatch(new RegExp(`^sigbus 4 0x[0-9a-f]+07b 12 0 ${victim.tid}$`));
+      }
+      await victim.until(() => victim.tracer === '0');
+    }));
+
+  test('a thread that somebody else traces, and one that has ended, get the answer alone', () =>
+    faulter(async (victim, fd) => {
+      const tracer = await Victim.start(`trace=${victim.tid}`);
+      expect(take(victim, fd)).toBe(true);
+      // It stops for its tracer, which leaves it so until it ends.
+      await victim.until(() => victim.state === 't');
+      await tracer.end();
+      await victim.until(() => victim.lines.length === 2);
+      expect(victim.lines[1]).toMatch(/^sigbus 2 0x[0-9a-f]+07b /);
+      await victim.until(() => takeFault(fd, FAULT, victim.pid, 2 ** 31 - 1, 12, WAIT_MS));
+      await victim.until(() => victim.lines.length === 3);
+    }));
+
+  test('a fault that ends well: the thread is let go; a second one meanwhile is not taken', () =>
+    faulter(async (victim, fd) => {
+      expect(take(victim, fd, 300, Buffer.from('n'))).toBe(true);
+      expect(take(victim, fd)).toBe(false);
+      await victim.until(() => take(victim, fd));
+      await victim.until(() => victim.lines.length === 2);
+      expect(victim.lines[1]).toMatch(/^sigbus 4 /);
+    }));
+
+  test('a SIGBUS for the same thread waits for it, and keeps its address', () =>
+    faulter(async (victim, fd) => {
+      expect(take(victim, fd, 300, Buffer.from('n'))).toBe(true);
+      expect(deliver(victim)).toEqual(BY_PTRACE);
+      await victim.until(() => victim.lines.length === 2);
+      expect(victim.lines[1]).toBe(`sigbus 5 0x7f1234567000 12 0 ${victim.tid}`);
+    }));
+
+  test('bad arguments', () => {
+    const { pid } = process;
+    const calls = [
+      () => takeFault(-1, FAULT, pid, pid, 12, 100),
+      () => takeFault(1, Buffer.alloc(65), pid, pid, 12, 100),
+      () => takeFault(1, FAULT, 0, pid, 12, 100),
+      () => takeFault(1, FAULT, pid, 0, 12, 100),
+      () => takeFault(1, FAULT, pid, pid, 64, 100),
+      () => takeFault(1, FAULT, pid, pid, 12, 0),
+    ];
+    for (const call of calls) expect(failure(call)).toMatchObject({ code: 'EINVAL', errno: -22 });
+    expect(takeFault(1023, FAULT, pid, pid, 12, 100)).toBe(false);
+  });
 });
 
 describe('failures', () => {

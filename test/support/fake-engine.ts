@@ -14,6 +14,7 @@ import type {
   ScrubbedRange,
   SpaceUse,
 } from '../../src/engine/api.js';
+import { badBlock } from '../../src/engine/datacore.js';
 import { INODE_FLAG_NOATIME } from '../../src/engine/layout.js';
 import { FsError } from '../../src/errors.js';
 import {
@@ -266,8 +267,9 @@ export class FakeEngine implements Engine {
     const { data } = this.#node(ino);
     let end = Math.min(data.length, offset + length);
     for (let at = offset; at < end; at = (Math.floor(at / BLOCK_SIZE) + 1) * BLOCK_SIZE) {
-      if (!this.isBad(this.#physical(ino, at), 1)) continue;
-      if (!mayBeShort || at === offset) throw new FsError('EIO', 'read', `bad block at ${at}`);
+      const physical = this.#physical(ino, at);
+      if (!this.isBad(physical, 1)) continue;
+      if (!mayBeShort || at === offset) throw badBlock(ino, at, Math.floor(physical / BLOCK_SIZE), 'read');
       end = at;
     }
     if (end <= offset) return;

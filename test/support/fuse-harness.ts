@@ -116,6 +116,11 @@ export class FuseHarness {
   readonly vfs: Vfs;
   /** Supplementary groups of threads. */
   readonly groups = new Map<number, number[]>();
+  /** Processes of threads that are in a page fault. */
+  readonly faulting = new Map<number, number>();
+  /** What was offered to be answered elsewhere, and whether it is. */
+  readonly faults: { unique: bigint; pid: number; tid: number }[] = [];
+  takesFaults = true;
   readonly #engine: Engine;
   #unique = 0n;
 
@@ -137,7 +142,11 @@ export class FuseHarness {
         accessTimes,
         caller: this.caller,
         groupsOf: (tid) => this.groups.get(tid) ?? [],
-        faultingProcess: () => 0,
+        faultingProcess: (tid) => this.faulting.get(tid) ?? 0,
+        takeFault: (unique, pid, tid) => {
+          this.faults.push({ unique, pid, tid });
+          return this.takesFaults;
+        },
         outbox: this.outbox,
         region: '/region',
       },

@@ -344,6 +344,23 @@ describe('contents', () => {
     expect(read(ino, fh, 8192, 4096).body.length).toBe(4096);
   });
 
+  test('a page fault on a bad block is answered elsewhere, where it is taken; readahead and calls are not', () => {
+    const { ino, fh } = createFile('a');
+    write(ino, fh, 0, 'x'.repeat(12288));
+    engine.bad.add(ino * 256 + 1);
+    fuse.faulting.set(77, 70);
+    const body = (size: number): Buffer => fill(fuse_read_in, { fh, offset: 4096, size });
+    fuse.quiet(OPCODE.READ, ino, body(4096), { pid: 77 });
+    expect(fuse.faults).toMatchObject([{ pid: 70, tid: 77 }]);
+    fuse.takesFaults = false;
+    expect(fuse.call(OPCODE.READ, ino, body(4096), { pid: 77 }).error).toBe(no('EIO'));
+    expect(fuse.faults).toHaveLength(2);
+    fuse.takesFaults = true;
+    expect(fuse.call(OPCODE.READ, ino, body(8192), { pid: 77 }).error).toBe(no('EIO'));
+    expect(fuse.call(OPCODE.READ, ino, body(4096), { pid: 78 }).error).toBe(no('EIO'));
+    expect(fuse.faults).toHaveLength(2);
+  });
+
   test('the largest file size is a limit, not a failure of the last byte', () => {
     const { ino, fh } = createFile('a');
     expect(write(ino, fh, MAX_FILE_SIZE, 'x').error).toBe(no('EFBIG'));

@@ -11,9 +11,10 @@
  * that. --mce asks rmapfs for that policy, for this process. --traced puts a debugger over it: the program started is
  * the debugger then, and the pid of the victim is in "ready".
  *
- * It prints one JSON line an event: ready, signal, touch, fault, pending, and takes commands from standard
- * input: "touch N" (load the byte at file offset N), "store N" (store one), "pending" (is SIGBUS pending?)
- * and "quit". The end of the input is a quit.
+ * It prints one JSON line an event: ready, signal, touch, fault, call, pending, and takes commands from standard
+ * input: "touch N" (load the byte at file offset N), "store N" (store one), "thread-touch N" (load it in a new thread),
+ * "kernel-load N" and "kernel-store N" (a system call does it), "pending" (is SIGBUS pending?) and "quit". The end of
+ * the input is a quit.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -142,10 +143,39 @@ static void ready(void) {
                      address));
 }
 
+static void *touch_command(void *at) {
+  access_byte(*(long long *)at, false);
+  return NULL;
+}
+
+static void touch_in_thread(long long at) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, touch_command, &at)) exit(3);
+  pthread_join(thread, NULL);
+}
+
+/* The kernel loads (write(2) to a pipe) or stores (read(2) of zeros) the byte at a file offset. */
+static void kernel_access(long long at, bool store) {
+  int ends[2];
+  if (pipe(ends)) exit(3);
+  int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+  void *byte = (void *)(base + (at - opt.offset));
+  ssize_t done = store ? read(zeros, byte, 1) : write(ends[1], byte, 1);
+  char line[120];
+  say(line, snprintf(line, sizeof line, "{\"event\":\"call\",\"who\":\"%s\",\"ret\":%zd,\"errno\":\"%s\"}\n",
+                     who, done, done < 0 ? errno_name(errno) : "0"));
+  close(zeros);
+  close(ends[0]);
+  close(ends[1]);
+}
+
 static void obey(const char *command) {
   long long at;
   if (sscanf(command, "touch %lld", &at) == 1) access_byte(at, false);
   else if (sscanf(command, "store %lld", &at) == 1) access_byte(at, true);
+  else if (sscanf(command, "thread-touch %lld", &at) == 1) touch_in_thread(at);
+  else if (sscanf(command, "kernel-load %lld", &at) == 1) kernel_access(at, false);
+  else if (sscanf(command, "kernel-store %lld", &at) == 1) kernel_access(at, true);
   else if (is(command, "pending\n")) {
     sigset_t set;
     char line[80];
