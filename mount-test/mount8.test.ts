@@ -1,13 +1,15 @@
+import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { daemonOf, mountOf } from './support/daemon.js';
+import { daemonOf, isAlive, mountOf } from './support/daemon.js';
 import { cli, type Mounted, withRegion } from './support/harness.js';
 import { errnoOfCall, type Finished, run, tool, waitFor } from './support/run.js';
 
 /** Where mount(8) looks for it. What is there already is put aside for the time of the tests. */
 const HELPER = '/sbin/mount.fuse.rmapfs';
 const ASIDE = `${HELPER}.aside`;
+const CLI = resolve(import.meta.dirname, '../dist/cli/main.js');
 const MAIN = resolve(import.meta.dirname, '../dist/cli/mount-helper-main.js');
 
 beforeAll(() => {
@@ -137,6 +139,35 @@ describe('what mount(8) users expect', () => {
         expect(done).toMatchObject({ status: 32, stderr: expect.stringMatching(/is in use: it is mounted/) });
       }
       writeFileSync(m.path('f'), '');
+      await umount8(m);
+    }));
+
+  it('the next mount, and fsck, wait for the end of the daemon that umount(8) has left', () =>
+    withFormatted(async (m) => {
+      mount8('-t', 'fuse.rmapfs', m.region, m.dir);
+      writeFileSync(m.path('f'), 'last');
+      const last = daemonOf(m.region);
+      process.kill(last, 'SIGSTOP');
+      try {
+        // umount(8) would ask the stopped daemon for its type first.
+        tool('fusermount3', ['-u', m.dir]);
+        const next = [
+          spawn('mount', ['-t', 'fuse.rmapfs', m.region, m.dir], { stdio: 'ignore' }),
+          spawn(process.execPath, [CLI, 'fsck', m.region], { stdio: 'ignore' }),
+        ];
+        const ends = next.map((child) => new Promise((done) => child.once('exit', done)));
+        // Time to fail for one that does not wait.
+        await new Promise((done) => setTimeout(done, 1000));
+        expect(next.map((child) => child.exitCode)).toEqual([null, null]);
+        next[1].kill('SIGKILL');
+        await ends[1];
+        process.kill(last, 'SIGCONT');
+        expect(await ends[0]).toBe(0);
+      } finally {
+        // It has ended where all went well.
+        if (isAlive(last)) process.kill(last, 'SIGCONT');
+      }
+      expect(readFileSync(m.path('f'), 'utf8')).toBe('last');
       await umount8(m);
     }));
 

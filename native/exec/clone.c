@@ -91,8 +91,12 @@ static int check_limit(const struct target *target, const struct ranges *ranges)
 /* Dirty pages of both reach the daemon before it shares blocks; and the right to share those of `from`. */
 static int prepare(const struct file *from, const struct file *to, struct rmapfs_clone_token *token)
 {
-	if (fsync(from->fd) != 0 || fsync(to->fd) != 0)
-		return -errno;
+	int error = file_write_back(from);
+
+	if (error == 0)
+		error = file_write_back(to);
+	if (error != 0)
+		return error;
 	return ioctl(from->fd, RMAPFS_IOC_CLONE_TOKEN, token) != 0 ? -errno : 0;
 }
 
@@ -226,8 +230,9 @@ static int dedupe_by(const struct target *target, int fd, const struct rmapfs_cl
 	error = limit_dedupe(target, ranges, &length);
 	if (error != 0)
 		return error;
-	if (fsync(to->fd) != 0)
-		return -errno;
+	error = file_write_back(to);
+	if (error != 0)
+		return error;
 	request.length = length;
 	memcpy(request.token, token->token, sizeof(request.token));
 	return ioctl(fd, RMAPFS_IOC_DEDUPE, &request) != 0 ? -errno : request.status;

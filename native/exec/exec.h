@@ -79,6 +79,11 @@ bool file_readable(const struct file *file);
 bool file_writable(const struct file *file);
 /* Whether it is a regular file or a directory of a rmapfs mount. Asks the mount. */
 bool file_on_rmapfs(const struct file *file);
+/*
+ * Has the kernel's dirty pages of the file written to the daemon, as the kernel does before it shares blocks or lists
+ * extents. Nothing is committed. Returns 0 or a negative errno.
+ */
+int file_write_back(const struct file *file);
 /* Makes the kernel ask for the attributes again: it does not know what the daemon changed. */
 void file_refresh(const struct file *file);
 /*

@@ -158,9 +158,10 @@ int serve_fiemap(const struct target *target, const struct file *file, uint64_t 
 	if (unknown != 0) {
 		request.fm_flags = unknown;
 		error = -EBADR;
-	} else if ((request.fm_flags & FIEMAP_FLAG_SYNC) != 0 && fsync(file->fd) != 0) {
-		error = -errno;
-	} else if ((request.fm_flags & FIEMAP_FLAG_XATTR) == 0) {
+	} else if ((request.fm_flags & FIEMAP_FLAG_SYNC) != 0) {
+		error = file_write_back(file);
+	}
+	if (error == 0 && (request.fm_flags & FIEMAP_FLAG_XATTR) == 0) {
 		/* Extended attributes lie in a tree of the filesystem: an attribute fork has no extents. */
 		error = walk(file, request.fm_start, request.fm_start + request.fm_length, &answer);
 	}

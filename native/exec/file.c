@@ -63,6 +63,19 @@ bool file_on_rmapfs(const struct file *file)
 	return ioctl(file->fd, RMAPFS_IOC_BADBLOCKS, &probe) == 0 && probe.count == 0 && probe.last == 1;
 }
 
+/*
+ * close(2) of any descriptor writes a FUSE file's pages back, waits for the daemon's answers and says whether they
+ * failed (fuse_flush in fs/fuse/file.c). sync_file_range(2) does not wait for the answers before Linux 6.16.
+ */
+int file_write_back(const struct file *file)
+{
+	int copy = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (copy < 0)
+		return -errno;
+	return close(copy) != 0 ? -errno : 0;
+}
+
 void file_refresh(const struct file *file)
 {
 	struct stat stat;

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { runAttached, startDetached } from './daemon.js';
 import { CommandError, failure } from './errors.js';
+import { awaitLastDaemon } from './last-daemon.js';
 import { openLog } from './log-target.js';
 import { DEFAULT_MOUNT_CHOICES, type MountChoices, parseMountOptions } from './mount-options.js';
 import { checkMountpoint, checkRegion } from './mount-place.js';
@@ -70,6 +71,7 @@ function placesOf(asked: string, region: string, dir: string, choices: MountChoi
 async function mountAttached(region: string, dir: string, choices: MountChoices): Promise<void> {
   const asked = `mount ${region} on ${dir}`;
   const places = placesOf(asked, region, dir, choices);
+  await awaitLastDaemon(places.region);
   const { failure: found, status } = await runAttached({ ...places, foreground: true, logFile: null });
   if (found !== null) throw failure(asked, found);
   if (status !== 0) throw new CommandError(`the daemon of ${places.mountpoint} ended with status ${status}`);
@@ -85,6 +87,7 @@ export async function mountDetached(
   const asked = `mount ${region} on ${dir}`;
   const places = placesOf(asked, region, dir, choices);
   if (fake) return;
+  await awaitLastDaemon(places.region);
   const log = openLog(asked, places.mountpoint, choices.log);
   const found = await startDetached({ ...places, foreground: false, logFile: log.name }, log);
   if (found !== null) throw failure(asked, found);

@@ -9,6 +9,7 @@ import { openRegion, type RegionOptions } from '../media/region.js';
 import type { Clock } from '../types.js';
 import type { CliEnvironment } from './environment.js';
 import { explain, type Findings, failure } from './errors.js';
+import { awaitLastDaemon } from './last-daemon.js';
 import { currentMounts, mayBeOurs } from './mounts.js';
 
 export const systemClock: Clock = {
@@ -56,6 +57,7 @@ export async function withRegion<T>(
   use: (media: Media) => Promise<T> | T,
 ): Promise<T> {
   let media: Media;
+  await awaitLastDaemon(realPath(path));
   try {
     media = openRegion(path, options);
   } catch (error) {
