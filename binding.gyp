@@ -33,6 +33,7 @@
       "target_name": "rmapfs-exec",
       "type": "executable",
       "sources": [
+        "native/exec/array.c",
         "native/exec/clone.c",
         "native/exec/fallocate.c",
         "native/exec/fiemap.c",

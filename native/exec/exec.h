@@ -65,6 +65,19 @@ int target_fd(const struct target *target, int number);
 int target_read(const struct target *target, uint64_t address, void *into, size_t length);
 int target_write(const struct target *target, uint64_t address, const void *from, size_t length);
 
+/* An array in the target's memory that is filled from its start, with records of one size. */
+struct array {
+	const struct target *target;
+	uint64_t address; /* of the next record that is written */
+	uint32_t held; /* bytes in the batch */
+	void *last; /* the last record, which is in the batch; NULL before the first */
+	_Alignas(8) unsigned char batch[4096];
+};
+
+/* array.c. Both return 0 or a negative errno. The last record is kept back until the array is flushed. */
+int array_add(struct array *array, const void *record, uint32_t size);
+int array_flush(struct array *array);
+
 /* A descriptor of the target, copied, and what it is. */
 struct file {
 	int fd;

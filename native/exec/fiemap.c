@@ -16,35 +16,17 @@
 #define FILE_BYTES_MAX ((uint64_t)INT64_MAX)
 #define FLAGS_KNOWN (FIEMAP_FLAG_SYNC | FIEMAP_FLAG_XATTR)
 #define COUNT_MAX (UINT32_MAX / sizeof(struct fiemap_extent))
-/* Records that are written to the target at a time. */
-#define BATCH 64
-
 struct answer {
-	const struct target *target;
-	uint64_t extents; /* address of the array */
+	struct array extents;
 	uint32_t room;
 	uint32_t mapped;
-	uint32_t written;
-	uint32_t batched;
-	struct fiemap_extent batch[BATCH];
 };
-
-static int flush(struct answer *answer)
-{
-	uint64_t at = answer->extents + (uint64_t)answer->written * sizeof(answer->batch[0]);
-	int error = 0;
-
-	if (answer->batched > 0)
-		error = target_write(answer->target, at, answer->batch, answer->batched * sizeof(answer->batch[0]));
-	answer->written += answer->batched;
-	answer->batched = 0;
-	return error;
-}
 
 /* fiemap_fill_next_extent(). Returns 1 when there is room for no more. */
 static int emit(struct answer *answer, const struct rmapfs_extent *extent, bool last)
 {
-	struct fiemap_extent *out;
+	struct fiemap_extent out;
+	int error;
 
 	if (answer->room == 0) {
 		answer->mapped++;
@@ -52,8 +34,7 @@ static int emit(struct answer *answer, const struct rmapfs_extent *extent, bool 
 	}
 	if (answer->mapped >= answer->room)
 		return 1;
-	out = &answer->batch[answer->batched++];
-	*out = (struct fiemap_extent){
+	out = (struct fiemap_extent){
 		.fe_logical = extent->file_offset,
 		.fe_physical = extent->physical,
 		.fe_length = extent->length,
@@ -61,13 +42,10 @@ static int emit(struct answer *answer, const struct rmapfs_extent *extent, bool 
 			    ((extent->flags & RMAPFS_EXTENT_UNWRITTEN) != 0 ? FIEMAP_EXTENT_UNWRITTEN : 0) |
 			    (last ? FIEMAP_EXTENT_LAST : 0),
 	};
+	error = array_add(&answer->extents, &out, sizeof(out));
+	if (error != 0)
+		return error;
 	answer->mapped++;
-	if (answer->batched == BATCH) {
-		int error = flush(answer);
-
-		if (error != 0)
-			return error;
-	}
 	return answer->mapped == answer->room ? 1 : 0;
 }
 
@@ -131,12 +109,12 @@ static int walk(const struct file *file, uint64_t start, uint64_t end, struct an
 	} while (!page.last && stop == 0);
 	if (stop == 0 && kept.length > 0)
 		stop = emit(answer, &kept, true);
-	return stop < 0 ? stop : flush(answer);
+	return stop < 0 ? stop : array_flush(&answer->extents);
 }
 
 int serve_fiemap(const struct target *target, const struct file *file, uint64_t argument)
 {
-	struct answer answer = { .target = target, .extents = argument + sizeof(struct fiemap) };
+	struct answer answer = { .extents = { .target = target, .address = argument + sizeof(struct fiemap) } };
 	struct fiemap request;
 	uint32_t unknown;
 	int error, written;

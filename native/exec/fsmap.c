@@ -21,31 +21,12 @@
 #define TREE_INODE 1
 #define TREE_REFCOUNT 7
 
-/* Records that are written to the target at a time. */
-#define BATCH 64
-
 struct answer {
-	const struct target *target;
-	uint64_t records; /* address of the array */
+	struct array records;
 	uint32_t device;
 	uint32_t room;
 	uint32_t entries;
-	uint32_t written;
-	uint32_t batched;
-	struct fsmap batch[BATCH];
 };
-
-static int flush(struct answer *answer)
-{
-	uint64_t at = answer->records + (uint64_t)answer->written * sizeof(answer->batch[0]);
-	int error = 0;
-
-	if (answer->batched > 0)
-		error = target_write(answer->target, at, answer->batch, answer->batched * sizeof(answer->batch[0]));
-	answer->written += answer->batched;
-	answer->batched = 0;
-	return error;
-}
 
 static uint64_t special_owner(const struct rmapfs_fsmap_record *record)
 {
@@ -97,29 +78,24 @@ static void convert(const struct answer *answer, const struct rmapfs_fsmap_recor
 	};
 }
 
-/* Returns 1 when there is room for no more. A record is kept back in the batch: it may be the last one. */
+/* Returns 1 when there is room for no more. */
 static int emit(struct answer *answer, const struct rmapfs_fsmap_record *record)
 {
-	if (answer->room == 0) {
-		answer->entries++;
-		return 0;
-	}
-	if (answer->entries == answer->room)
-		return 1;
-	if (answer->batched == BATCH) {
-		int error = flush(answer);
+	struct fsmap out;
 
-		if (error != 0)
-			return error;
-	}
-	convert(answer, record, &answer->batch[answer->batched++]);
+	if (answer->room > 0 && answer->entries == answer->room)
+		return 1;
 	answer->entries++;
-	return 0;
+	if (answer->room == 0)
+		return 0;
+	convert(answer, record, &out);
+	return array_add(&answer->records, &out, sizeof(out));
 }
 
 static int walk(const struct file *file, const struct fsmap *keys, struct answer *answer)
 {
 	struct rmapfs_fsmap page = { .physical = 0 };
+	struct fsmap *last;
 	int stop = 0;
 
 	/* A low key with a length is the last record of the page before. */
@@ -147,9 +123,10 @@ static int walk(const struct file *file, const struct fsmap *keys, struct answer
 	} while (!page.last && stop == 0);
 	if (stop < 0)
 		return stop;
-	if (stop == 0 && answer->batched > 0)
-		answer->batch[answer->batched - 1].fmr_flags |= FMR_OF_LAST;
-	return flush(answer);
+	last = answer->records.last;
+	if (stop == 0 && last != NULL)
+		last->fmr_flags |= FMR_OF_LAST;
+	return array_flush(&answer->records);
 }
 
 static bool is_zero(const void *bytes, size_t length)
@@ -184,7 +161,7 @@ static int check(const struct fsmap_head *head, uint32_t device)
 
 int serve_fsmap(const struct target *target, const struct file *file, uint64_t argument)
 {
-	struct answer answer = { .target = target, .records = argument + sizeof(struct fsmap_head) };
+	struct answer answer = { .records = { .target = target, .address = argument + sizeof(struct fsmap_head) } };
 	struct fsmap_head head;
 	int error = target_read(target, argument, &head, sizeof(head));
 
