@@ -121,6 +121,14 @@ describe('a latent error', () => {
     }));
 });
 
+function rmapNode(m: Mounted): { physical: number } {
+  const node = cli('fsmap', m.dir, '--json')
+    .json<{ physical: number; owner: { kind: string; tree?: string } }[]>()
+    .find(({ owner }) => owner.kind === 'metadata' && owner.tree === 'rmap');
+  if (node === undefined) throw new Error('no node of the reverse map');
+  return node;
+}
+
 interface Scrub {
   from: number;
   position: number;
@@ -181,15 +189,21 @@ describe('rmapfs scrub', () => {
     withMount({ size: '16M' }, async (m) => {
       withLatent(m);
       cliOk('unpoison', m.dir, '--offset', '0', '--length', '18446744073709551615');
-      const node = cli('fsmap', m.dir, '--json')
-        .json<{ physical: number; owner: { kind: string; tree?: string } }[]>()
-        .find(({ owner }) => owner.kind === 'metadata' && owner.tree === 'rmap');
-      if (node === undefined) throw new Error('no node of the reverse map');
+      const node = rmapNode(m);
       poisonPhysical(m, node.physical, BLOCK, '--latent');
       expect(scrub(m).latent).toMatchObject([{ physical: node.physical, length: BLOCK }]);
       expect(badBlocks(m)).toMatchObject([{ physical: node.physical, latent: false }]);
       const types = eventsOf(m).map((event) => event.type);
       expect(types).toContain('metadata-repaired');
+      // Who comes upon one notices nothing.
+      const next = rmapNode(m);
+      poisonPhysical(m, next.physical, BLOCK, '--latent');
+      writeFileSync(m.path('b'), Buffer.alloc(BLOCKS * BLOCK, 'b'));
+      expect(await waitFor('the second error', () => errorsOf(m)[1], LIMIT_MS)).toMatchObject({
+        by: 'access',
+      });
+      expect(badBlocks(m).filter((range) => range.latent)).toEqual([]);
+      expect(unreadable(m.path('b'), BLOCKS)).toEqual([]);
       expect(unreadable(m.path('a'), BLOCKS)).toEqual([]);
     }));
 

@@ -232,6 +232,15 @@ export interface Space {
   commit(): void;
   /** Whether commit() would have something to do. */
   readonly dirty: boolean;
+  /** Goes up before metadata are changed. */
+  readonly changes: number;
+  /** An operation begins. Returns `changes`: when that is the same after it failed, it can be repeated. */
+  begin(): number;
+  /**
+   * Blocks with a latent error in metadata that an operation came upon when it had begun to change something: it was
+   * brought to its end first. Whoever tells of them takes them out.
+   */
+  readonly met: number[];
   /** Ends a mount: commits with the clean mark. The engine cannot be used afterwards. */
   close(): void;
   /** Stops all changes and reads after an error that cannot be repaired. Later operations throw EIO. */

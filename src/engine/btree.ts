@@ -163,6 +163,7 @@ export class BTree implements Tree {
 
   /** The same for a cursor's path. */
   shadowPath(blocks: Uint32Array, indexes: Int32Array): void {
+    this.nodes.changes++;
     if (this.nodes.isCurrent(blocks[0])) return;
     for (let level = this.height - 1; level >= 0; level--) {
       const copy = this.nodes.shadow(blocks[level]);

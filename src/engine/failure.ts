@@ -44,9 +44,23 @@ export class FailureOps {
     this.#data.isBad(physical, length);
     if (context.media.readOnly) throw new FsError('EROFS', 'poison', 'the region is mounted read-only');
     this.damage = NO_DAMAGE;
-    const lost = latent ? new Set<number>() : this.#nodesIn(physical, length);
-    const superblock = latent ? null : this.#superblockIn(physical, length);
-    if (!latent) trx.commit();
+    if (latent) return this.#record(physical, length, true, new Set(), null);
+    const { nodes } = this.#store;
+    const lost = this.#nodesIn(physical, length);
+    const superblock = this.#superblockIn(physical, length);
+    nodes.toTheEnd(() => trx.commit());
+    return nodes.toTheEnd(() => this.#record(physical, length, false, lost, superblock), lost);
+  }
+
+  /** From the cutting off on. `superblock`: why that ends the mount, or null. */
+  #record(
+    physical: number,
+    length: number,
+    latent: boolean,
+    lost: ReadonlySet<number>,
+    superblock: string | null,
+  ): number {
+    const { trx } = this.#store;
     // Not even this transaction may put a node on one of the blocks.
     this.#eachNode(physical, length, (block) => {
       if (lost.has(block) || !this.#store.nodes.isUsed(block)) this.#store.nodes.setBad(block, true);

@@ -316,7 +316,7 @@ export class RegionEngine implements api.Engine {
   }
 
   commit(): void {
-    this.store.trx.commit();
+    this.store.nodes.toTheEnd(() => this.store.trx.commit());
     this.info.txid = this.store.trx.txid - 1;
   }
 
@@ -324,8 +324,20 @@ export class RegionEngine implements api.Engine {
     return !this.store.trx.stopped && this.store.trx.dirty;
   }
 
+  get changes(): number {
+    return this.store.nodes.changes;
+  }
+
+  begin(): number {
+    return this.store.nodes.begin();
+  }
+
+  get met(): number[] {
+    return this.store.nodes.met;
+  }
+
   close(): void {
-    this.store.trx.commitClean();
+    this.store.nodes.toTheEnd(() => this.store.trx.commitClean());
     this.info.shutdown = true;
   }
 

@@ -17,6 +17,7 @@ const DIRTY = 16;
 const BAD = 32;
 const NOT_FREE = OWNED | USED | PENDING | BAD;
 
+const NONE: ReadonlySet<number> = new Set();
 const ZERO_WORD = Buffer.alloc(4);
 /** Both kinds of block keep their checksum in a word of their own, which counts as zero. */
 const CRC_OFFSETS = { node: NODE.crc * 4, superblock: SB.crc * 4 } as const;
@@ -45,6 +46,8 @@ export class NodeStore {
   txid = 0;
   /** Goes up whenever a checked node must be checked again. */
   epoch = 0;
+  /** Goes up before a tree is changed. */
+  changes = 0;
   readonly #media: Media;
   readonly #uuid0: number;
   readonly #uuid1: number;
@@ -59,11 +62,38 @@ export class NodeStore {
   isBad: (block: number) => boolean = () => false;
   /** Before a shutdown: a node on a bad block is read as long as its checksum is right, see FailureOps. */
   readsBad = false;
+  /**
+   * A latent error is met before anything is changed, or it must wait: once `changes` is above this, a node on a bad
+   * block is read as long as its checksum is right, and goes into `met`. An operation that is cut off between two
+   * trees would leave them in disagreement.
+   */
+  #strictUpTo = Number.POSITIVE_INFINITY;
+  #lost: ReadonlySet<number> = NONE;
+  readonly met: number[] = [];
 
   constructor(media: Media, uuid0: number, uuid1: number) {
     this.#media = media;
     this.#uuid0 = uuid0;
     this.#uuid1 = uuid1;
+  }
+
+  /** An operation begins: the trees agree. */
+  begin(): number {
+    this.#strictUpTo = this.changes;
+    return this.changes;
+  }
+
+  /** Does what must come to its end: nodes on bad blocks are read as above, but for those that are `lost`. */
+  toTheEnd<T>(work: () => T, lost: ReadonlySet<number> = NONE): T {
+    const [strictUpTo, before] = [this.#strictUpTo, this.#lost];
+    this.#strictUpTo = -1;
+    this.#lost = lost;
+    try {
+      return work();
+    } finally {
+      this.#strictUpTo = strictUpTo;
+      this.#lost = before;
+    }
   }
 
   get dirtyCount(): number {
@@ -207,7 +237,10 @@ export class NodeStore {
     if (block <= 0 || block >= this.#media.blocks)
       throw new CorruptionError(block, 'node address outside of the region');
     if (!this.readsBad && (this.isCutOff(block) || this.isBad(block))) {
-      throw new CorruptionError(block, `a node of tree ${treeId} lies on a bad block`);
+      if (this.changes <= this.#strictUpTo || this.#lost.has(block)) {
+        throw new CorruptionError(block, `a node of tree ${treeId} lies on a bad block`);
+      }
+      this.met.push(block);
     }
     const bytes = this.#media.bytes(asPhys(block), 1);
     const words = this.#media.words(asPhys(block));
@@ -302,6 +335,7 @@ export class NodeStore {
 
   /** A new empty node of the running transaction. */
   allocate(treeId: number, level: number): number {
+    this.changes++;
     const block = this.#take();
     const words = this.#media.words(asPhys(block));
     const base = this.#media.wordIndex(asPhys(block));

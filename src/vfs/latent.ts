@@ -28,16 +28,26 @@ export function faultOn(c: VfsContext, error: unknown, request: Request): number
   return c.faultingProcess(request.pid);
 }
 
+/** Whether an operation failed by a latent error in metadata, which now stand elsewhere: the same as noteLatent(). */
+export function madeAgain(c: VfsContext, error: unknown, request: Request): boolean {
+  if (!(error instanceof CorruptionError) || !noteLatent(c, error, request)) return false;
+  return c.engine.damage.lost === null && c.engine.damage.repaired.length > 0;
+}
+
 /**
  * An operation failed. When it met a latent error, that is known from now on, and everyone else is told, as after a
- * machine check of the accessing thread. That one gets its own EIO, or its SIGBUS from the kernel.
+ * machine check of the accessing thread. That one gets its own EIO, or its SIGBUS. False: it was not so.
  */
-export function noteLatent(c: VfsContext, error: unknown, request: Request | null): void {
+export function noteLatent(c: VfsContext, error: unknown, request: Request | null): boolean {
   const block = blockOfError(error);
-  if (block < 0 || c.engine.info.shutdown || !isLatent(c, block)) return;
-  if (request !== null && isReadahead(request)) return;
+  if (block < 0 || (request !== null && error instanceof BadBlockError && isReadahead(request))) return false;
   const pid = request?.pid ?? 0;
-  const accessor = request?.opcode === OPCODE.READ ? c.faultingProcess(pid) : 0;
-  const range = { physical: block * BLOCK_SIZE, length: BLOCK_SIZE };
-  latentFound(c, range, { by: 'access', pid, accessor });
+  return noteBlock(c, block, pid, request?.opcode === OPCODE.READ ? c.faultingProcess(pid) : 0);
+}
+
+/** Somebody met this block. False: it has no latent error. */
+export function noteBlock(c: VfsContext, block: number, pid: number, accessor: number): boolean {
+  if (c.engine.info.shutdown || !isLatent(c, block)) return false;
+  latentFound(c, { physical: block * BLOCK_SIZE, length: BLOCK_SIZE }, { by: 'access', pid, accessor });
+  return true;
 }

@@ -32,7 +32,7 @@ import { InodeTable } from './inodes.js';
 import { ioctl } from './ioctl.js';
 import { ioctlReply } from './ioctl-reply.js';
 import { GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
-import { faultOn, noteLatent } from './latent.js';
+import { faultOn, madeAgain, noteBlock, noteLatent } from './latent.js';
 import {
   batchForget,
   forget,
@@ -196,13 +196,42 @@ export class Vfs {
     statistics.begin(opcode);
     let errno = 0;
     try {
-      operation(this.#context, request, reply);
+      this.#run(operation, request, reply);
       if (!reply.done) broken(`${OPCODE_NAMES[opcode]} was answered`);
     } catch (error) {
       errno = this.#errnoFor(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`, request);
       if (!reply.done && !this.#isTaken(error, request, reply)) reply.error(errno);
     }
     statistics.end(opcode, errno);
+    if (this.#context.engine.met.length > 0) this.#tellMet(request);
+  }
+
+  /** Latent errors in metadata that had to wait for the end of the operation. */
+  #tellMet(request: Request): void {
+    const { engine, outbox } = this.#context;
+    try {
+      for (const block of engine.met.splice(0)) noteBlock(this.#context, block, request.pid, 0);
+    } catch (error) {
+      errnoFor(error, 'a latent error in metadata', engine, outbox);
+    }
+  }
+
+  /**
+   * Runs an operation, and again from its start as long as it came upon metadata with a latent error before it had
+   * changed anything, and they were made again. Each round makes one more block known to be bad.
+   */
+  #run(operation: Operation, request: Request, reply: Reply): void {
+    const { engine } = this.#context;
+    for (;;) {
+      const changes = engine.begin();
+      try {
+        operation(this.#context, request, reply);
+        return;
+      } catch (error) {
+        if (reply.done || engine.changes !== changes || !madeAgain(this.#context, error, request))
+          throw error;
+      }
+    }
   }
 
   /** Whether somebody else answers: a page fault met a bad block, and its thread gets more than EIO. */

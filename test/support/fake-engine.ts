@@ -61,6 +61,11 @@ export class FakeEngine implements Engine {
     wasShutdown: null,
   };
   dirty = false;
+  changes = 0;
+  readonly met: number[] = [];
+  begin(): number {
+    return this.changes;
+  }
   /** The file that was read last. */
   readonly readSources: Buffer[] = [];
   readonly nodes = new Map<number, Node>();
