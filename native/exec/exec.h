@@ -65,6 +65,14 @@ int target_fd(const struct target *target, int number);
 int target_read(const struct target *target, uint64_t address, void *into, size_t length);
 int target_write(const struct target *target, uint64_t address, const void *from, size_t length);
 
+/*
+ * worker.c: ioctl(2) of `record` (`size` bytes), which changes up to `bytes` of blocks. Where these are many, another
+ * process makes it, which is killed when the target is: the daemon ends what a killed process has asked for, and only
+ * that. Returns 0 or a negative errno.
+ */
+int target_ioctl(const struct target *target, int fd, unsigned long request, void *record, size_t size,
+		 uint64_t bytes);
+
 /* A descriptor of the target, copied, and what it is. */
 struct file {
 	int fd;
@@ -84,6 +92,8 @@ bool file_on_rmapfs(const struct file *file);
  * extents. Nothing is committed. Returns 0 or a negative errno.
  */
 int file_write_back(const struct file *file);
+/* What `length` bytes of the file have as blocks, at most. */
+uint64_t file_blocks(const struct file *file, uint64_t length);
 /* Makes the kernel ask for the attributes again: it does not know what the daemon changed. */
 void file_refresh(const struct file *file);
 /*
@@ -91,6 +101,12 @@ void file_refresh(const struct file *file);
  * one that is beyond any file, so that the daemon finds the same error in the same order.
  */
 uint64_t clamp_offset(uint64_t offset);
+
+/*
+ * region.c: the block device that a filesystem's region is, as XFS has it in its records and keys. Where the region is
+ * a file, or is not to be seen from here, `device` itself.
+ */
+dev_t region_device(dev_t device);
 
 /* The calls. `argument`: the record's address in the target. They answer 0, a negative errno or LET_PASS. */
 int serve_clone(const struct target *target, const struct file *to, int source);
