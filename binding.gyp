@@ -41,8 +41,10 @@
         "native/exec/filter.c",
         "native/exec/fsmap.c",
         "native/exec/main.c",
+        "native/exec/region.c",
         "native/exec/supervise.c",
-        "native/exec/target.c"
+        "native/exec/target.c",
+        "native/exec/worker.c"
       ],
       "cflags": ["-Wall", "-Wextra", "-Wpedantic"],
       "cflags_c": ["-std=c11"]

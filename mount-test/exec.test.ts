@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { helper } from './support/compile.js';
-import { CLI, cliOk, type Mounted, withMount } from './support/harness.js';
+import { CLI, cli, cliOk, type Mounted, withMount, withRegion } from './support/harness.js';
 import { references } from './support/reference.js';
 import { type Finished, run, tool, waitFor } from './support/run.js';
 
@@ -122,6 +122,22 @@ describe('tools', () => {
       expect(execOk('xfs_io', '-r', '-c', 'fiemap 16384 4096', m.path('s'))).toMatch(/\[32\.\.39\]/);
     }));
 
+  it('fsmap names the block device that the region is, else the filesystem', () =>
+    withRegion({ size: '16M' }, async (m) => {
+      m.mkfs();
+      const loop = run('losetup', ['-f', '--show', m.region]);
+      const region = loop.status === 0 ? loop.stdout.trim() : m.region;
+      try {
+        cliOk('mount', region, m.dir);
+        const device = loop.status === 0 ? statSync(region).rdev : statSync(m.dir).dev;
+        const [major, minor] = [(device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00)];
+        expect(execOk('xfs_io', '-r', '-c', 'fsmap', m.dir)).toContain(` ${major}:${minor} [0..7]: `);
+        await waitFor('the unmount', () => (cli('umount', m.dir).status === 0 ? true : undefined));
+      } finally {
+        if (loop.status === 0) tool('losetup', ['-d', region]);
+      }
+    }));
+
   it('the same as an ordinary user, who may not see the map of the device', () =>
     withMount({}, (m) => {
       makeData(m);
@@ -200,6 +216,23 @@ describe('callers', () => {
       await waitFor('the clone of the child', () => existsSync(m.path('d')) || undefined);
       await waitFor('its extents', () => (extents(m.path('d')).length > 0 ? true : undefined));
       execOk(process.execPath, ...EXEC, 'cp', '--reflink=always', m.path('a'), m.path('e'));
+    }));
+
+  it('a clone ends when its caller is killed, as in the kernel', () =>
+    withMount({ size: '256M' }, async (m) => {
+      // One block shared over and over: each is an extent of its own.
+      const doublings = Array.from({ length: 17 }, (_, i) => ['-c', `reflink f 0 ${4096 << i} ${4096 << i}`]);
+      execOk('sh', '-c', 'cd "$0" && xfs_io -f -c "pwrite 0 4096" "$@" f', m.dir, ...doublings.flat());
+      const command = 'cd "$0" && echo $$ && exec xfs_io -f -c "reflink f" g';
+      const child = spawn(process.execPath, [...EXEC, 'sh', '-c', command, m.dir]);
+      const ended = once(child, 'exit');
+      const pid = Number(String((await once(child.stdout, 'data'))[0]));
+      const isCloning = () => /^\d+ .* 0x40049409 /.test(readFileSync(`/proc/${pid}/syscall`, 'utf8'));
+      await waitFor('the call', () => (isCloning() ? true : undefined));
+      await new Promise((done) => setTimeout(done, 50));
+      process.kill(pid, 'SIGKILL');
+      expect(await ended).toEqual([null, 'SIGKILL']);
+      expect(statSync(m.path('g')).blocks).toBeLessThan(statSync(m.path('f')).blocks);
     }));
 
   it('when the supervisor is killed the command goes on, and these calls fail with ENOSYS', () =>

@@ -131,8 +131,8 @@ static int clone(const struct target *target, const struct ranges *ranges)
 		.length = clamp_offset(ranges->length),
 	};
 	memcpy(request.token, token.token, sizeof(request.token));
-	if (ioctl(to->fd, RMAPFS_IOC_CLONE, &request) != 0)
-		error = -errno;
+	error = target_ioctl(target, to->fd, RMAPFS_IOC_CLONE, &request, sizeof(request),
+			     file_blocks(from, ranges->length == 0 ? UINT64_MAX : ranges->length));
 	file_refresh(to);
 	return error;
 }
@@ -235,7 +235,9 @@ static int dedupe_by(const struct target *target, int fd, const struct rmapfs_cl
 		return error;
 	request.length = length;
 	memcpy(request.token, token->token, sizeof(request.token));
-	return ioctl(fd, RMAPFS_IOC_DEDUPE, &request) != 0 ? -errno : request.status;
+	error = target_ioctl(target, fd, RMAPFS_IOC_DEDUPE, &request, sizeof(request),
+			     file_blocks(ranges->from, length));
+	return error != 0 ? error : request.status;
 }
 
 /* vfs_dedupe_file_range_one(). Returns the status: 0, FILE_DEDUPE_RANGE_DIFFERS or a negative errno. */

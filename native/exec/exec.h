@@ -77,6 +77,13 @@ struct array {
 /* array.c. Both return 0 or a negative errno. The last record is kept back until the array is flushed. */
 int array_add(struct array *array, const void *record, uint32_t size);
 int array_flush(struct array *array);
+/*
+ * worker.c: ioctl(2) of `record` (`size` bytes), which changes up to `bytes` of blocks. Where these are many, another
+ * process makes it, which is killed when the target is: the daemon ends what a killed process has asked for, and only
+ * that. Returns 0 or a negative errno.
+ */
+int target_ioctl(const struct target *target, int fd, unsigned long request, void *record, size_t size,
+		 uint64_t bytes);
 
 /* A descriptor of the target, copied, and what it is. */
 struct file {
@@ -97,6 +104,8 @@ bool file_on_rmapfs(const struct file *file);
  * extents. Nothing is committed. Returns 0 or a negative errno.
  */
 int file_write_back(const struct file *file);
+/* What `length` bytes of the file have as blocks, at most. */
+uint64_t file_blocks(const struct file *file, uint64_t length);
 /* Makes the kernel ask for the attributes again: it does not know what the daemon changed. */
 void file_refresh(const struct file *file);
 /*
@@ -104,6 +113,12 @@ void file_refresh(const struct file *file);
  * one that is beyond any file, so that the daemon finds the same error in the same order.
  */
 uint64_t clamp_offset(uint64_t offset);
+
+/*
+ * region.c: the block device that a filesystem's region is, as XFS has it in its records and keys. Where the region is
+ * a file, or is not to be seen from here, `device` itself.
+ */
+dev_t region_device(dev_t device);
 
 /* The calls. `argument`: the record's address in the target. They answer 0, a negative errno or LET_PASS. */
 int serve_clone(const struct target *target, const struct file *to, int source);

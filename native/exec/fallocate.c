@@ -59,7 +59,10 @@ int serve_fallocate(const struct target *target, const struct file *file, uint32
 		return error;
 	request.offset = clamp_offset((uint64_t)offset);
 	request.length = clamp_offset((uint64_t)length);
-	error = ioctl(file->fd, RMAPFS_IOC_FALLOCATE, &request) != 0 ? -errno : 0;
+	error = target_ioctl(target, file->fd, RMAPFS_IOC_FALLOCATE, &request, sizeof(request),
+			     mode == FALLOC_FL_COLLAPSE_RANGE || mode == FALLOC_FL_INSERT_RANGE
+				     ? file_blocks(file, UINT64_MAX)
+				     : (uint64_t)length);
 	file_refresh(file);
 	return error;
 }

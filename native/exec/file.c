@@ -76,6 +76,13 @@ int file_write_back(const struct file *file)
 	return close(copy) != 0 ? -errno : 0;
 }
 
+uint64_t file_blocks(const struct file *file, uint64_t length)
+{
+	uint64_t bytes = (uint64_t)file->stat.st_blocks * 512;
+
+	return bytes < length ? bytes : length;
+}
+
 void file_refresh(const struct file *file)
 {
 	struct stat stat;

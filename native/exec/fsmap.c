@@ -144,6 +144,19 @@ static bool is_device(const struct fsmap *key, uint32_t device)
 	return key->fmr_device == 0 || key->fmr_device == UINT32_MAX || key->fmr_device == device;
 }
 
+/* As the kernel encodes a dev_t in a u32. */
+static uint32_t encode(dev_t device)
+{
+	return (uint32_t)((minor(device) & 0xff) | (major(device) << 8) | ((minor(device) & ~0xffU) << 12));
+}
+
+/* A device that is named by the number that stat(2) gives for the mount's files. */
+static void rename_device(struct fsmap *key, const struct file *file, uint32_t device)
+{
+	if (key->fmr_device == encode(file->stat.st_dev))
+		key->fmr_device = device;
+}
+
 static int check(const struct fsmap_head *head, uint32_t device)
 {
 	const struct fsmap *low = &head->fmh_keys[0], *high = &head->fmh_keys[1];
@@ -167,9 +180,9 @@ int serve_fsmap(const struct target *target, const struct file *file, uint64_t a
 
 	if (error != 0)
 		return error;
-	/* As the kernel encodes a dev_t in a u32. */
-	answer.device = (uint32_t)((minor(file->stat.st_dev) & 0xff) | (major(file->stat.st_dev) << 8) |
-				   ((minor(file->stat.st_dev) & ~0xffU) << 12));
+	answer.device = encode(region_device(file->stat.st_dev));
+	rename_device(&head.fmh_keys[0], file, answer.device);
+	rename_device(&head.fmh_keys[1], file, answer.device);
 	answer.room = head.fmh_count;
 	error = check(&head, answer.device);
 	/* A high key below the only device there is: nothing. */
