@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { control } from './support/control.js';
 import { CLI, cli, cliOk, type Mounted, withMount } from './support/harness.js';
 import { BLOCK, badBlocks, physicalOf, poisonFile, poisonPhysical, unreadable } from './support/poison.js';
 import { run, runAs, sys, tool, waitFor } from './support/run.js';
@@ -181,7 +182,12 @@ describe('rmapfs scrub', () => {
       expect(stopped).toMatchObject({ from: 0, complete: false });
       expect(stopped.latent).toHaveLength(1);
       expect(stopped.position).toBeGreaterThanOrEqual(physicalOf(m.path('a'), AT) + BLOCK);
-      expect(scrub(m)).toMatchObject({ from: stopped.position, complete: true, latent: [] });
+      const steps = control(m.dir, (client) => [
+        client.scrub(BLOCK, false).from,
+        client.scrub(BLOCK, true).from,
+      ]);
+      expect(steps).toEqual([stopped.position, 0]);
+      expect(scrub(m)).toMatchObject({ from: BLOCK, complete: true, latent: [] });
       expect(scrub(m).from).toBe(0);
     }));
 

@@ -90,6 +90,14 @@ describe('a page fault that meets a bad block', () => {
     expect((await victim.quit()).status).toBe(0);
   });
 
+  it('of a process in a pid namespace of its own', async () => {
+    const file = makeFile();
+    const victim = await Victim.start(m, file, whole, ['unshare', '--pid', '--fork', '--kill-child']);
+    makeLatent(file);
+    expect(await victim.touch(WITHIN)).toMatchObject(byMachineCheck(victim, 1));
+    expect((await victim.quit()).status).toBe(0);
+  });
+
   it('of many processes at once: each', async () => {
     const file = makeFile();
     const victims = await Promise.all(Array.from({ length: 12 }, () => Victim.start(m, file, whole)));

@@ -1,10 +1,10 @@
-import { closeSync, openSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, unlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { OwnerDocument, PoisonDocument } from '../src/control/schema.js';
 import { control } from './support/control.js';
 import { cli, type Mounted, withMount } from './support/harness.js';
 import { BLOCK } from './support/poison.js';
-import { errnoOfCall, run, sys, tool } from './support/run.js';
+import { errnoOfCall, run, sys, tool, waitFor } from './support/run.js';
 import { Victim } from './support/victim.js';
 
 const BLOCKS = 6;
@@ -119,6 +119,8 @@ describe('metadata that stand in one place only', () => {
         const { orphan } = populate(m);
         closeSync(orphan);
         const victim = await Victim.start(m, m.path('a'), { length: BLOCKS * BLOCK, touchAt: BLOCK });
+        const unmapped = openSync(m.path('d', 'b'), 'r');
+        expect(readSync(unmapped, Buffer.alloc(1), 0, 1, 0)).toBe(1);
         const physical = nodeOf(m, tree);
         const report = poison(m, physical);
         expect(report).toMatchObject({ shutdown: true, victims: [] });
@@ -126,6 +128,9 @@ describe('metadata that stand in one place only', () => {
           `a node of the ${tree} tree lies on the bad block ${physical / BLOCK}`,
         );
         expectShutDown(m);
+        const cachedRead = (): string => errnoOfCall(() => readSync(unmapped, Buffer.alloc(1), 0, 1, 0));
+        await waitFor('EIO for a cached page', () => (cachedRead() === 'EIO' ? true : undefined));
+        closeSync(unmapped);
         expect(await victim.touch(BLOCK)).toMatchObject({ event: 'touch', value: 'a'.charCodeAt(0) });
         const again = cli('poison', m.dir, '--offset', String(physical), '--length', String(BLOCK));
         expect(again).toMatchObject({

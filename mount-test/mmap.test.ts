@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, readSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { withMount } from './support/harness.js';
-import { errnoOfCall, sys } from './support/run.js';
+import { errnoOfCall, run, sys } from './support/run.js';
 import { Victim } from './support/victim.js';
 
 const hex = (text: string): string => Buffer.from(text).toString('hex');
@@ -35,6 +35,17 @@ describe('mappings through the page cache', () => {
       expect(data.subarray(500_000, 500_009).toString()).toBe('IN A HOLE');
       data.fill(0, 500_000, 500_009);
       expect(data.every((byte) => byte === 0)).toBe(true);
+    }));
+
+  it('MAP_SYNC is refused as on any page cache, with and without the dax flag', () =>
+    withMount({}, (m) => {
+      for (const flag of ['-x', '+x']) {
+        writeFileSync(m.path(flag), Buffer.alloc(4096, 'a'));
+        expect(run('xfs_io', ['-c', `chattr ${flag}`, m.path(flag)]).status).toBe(0);
+        expect(sys('map_sync', m.path(flag), 'shared')).toMatchObject({ ret: -1, errno: 'EOPNOTSUPP' });
+        // Other types of mapping never validated the flag.
+        expect(sys('map_sync', m.path(flag), 'private').ret).toBe(0);
+      }
     }));
 
   it('a store through a private mapping changes no file', () =>

@@ -1,11 +1,13 @@
+import { spawn } from 'node:child_process';
 import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { daemonOf, mountOf } from './support/daemon.js';
 import type { Report } from './support/poison.js';
-import { asOrdinaryUser, type OrdinaryUser, openUpFuse } from './support/user.js';
+import { allowOther, asOrdinaryUser, type OrdinaryUser, openUpFuse } from './support/user.js';
 import { Victim } from './support/victim.js';
 
 const BLOCK = 4096;
+const AS_ROOT = { spawn };
 const PLAIN = { status: 0, stdout: '', stderr: '' };
 
 let restoreFuse: () => void;
@@ -84,6 +86,36 @@ describe('an ordinary user', () => {
       expect(report.scan.unreadable).toBeGreaterThan(0);
       user.rmapfs('unpoison', ...range);
       expect(user.rmapfs('poison', ...range).stdout).toMatch(/could not be looked at: [1-9]/);
+    }));
+});
+
+describe('processes of other users', () => {
+  let restoreConf: () => void;
+  beforeAll(() => {
+    restoreConf = allowOther();
+  });
+  afterAll(() => restoreConf());
+
+  it("of root, on an ordinary user's mount: not told, but counted; the page goes, and the next touch meets it", () =>
+    asOrdinaryUser(async (user) => {
+      expect(user.rmapfs('mount', user.region, user.dir, '-o', 'allow_other')).toMatchObject(PLAIN);
+      write(user, 'f', 'x'.repeat(2 * BLOCK));
+      const options = { length: 2 * BLOCK, touchAt: 0 } as const;
+      const own = await Victim.start(user, `${user.dir}/f`, options);
+      const other = await Victim.start(AS_ROOT, `${user.dir}/f`, options);
+      const range = ['--file', `${user.dir}/f`, '--offset', '0', '--length', String(BLOCK)];
+      const report = JSON.parse(user.rmapfs('poison', ...range, '--json').stdout) as Report & {
+        scan: { unreadable: number };
+      };
+      for (const each of [own, other]) await each.settle();
+      expect(own.signals).toHaveLength(1);
+      expect(other.signals).toEqual([]);
+      expect(report.victims).toMatchObject([{ pid: own.pid, result: 'delivered' }]);
+      expect(report.scan.unreadable).toBeGreaterThan(0);
+      // Nor may its siginfo be changed.
+      expect(await other.touch(0)).toMatchObject({ event: 'fault', code: 'BUS_ADRERR' });
+      expect((await other.touch(BLOCK)).event).toBe('touch');
+      for (const each of [own, other]) expect((await each.quit()).status).toBe(0);
     }));
 });
 

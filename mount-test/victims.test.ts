@@ -1,5 +1,8 @@
+import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { POISON_FLAG } from '../src/control/protocol.js';
+import { control } from './support/control.js';
 import { cli, cliOk, type Mounted, withMount } from './support/harness.js';
 import { BLOCK, poisonFile, type Report } from './support/poison.js';
 import { sys, tool } from './support/run.js';
@@ -294,6 +297,65 @@ describe('victims that are hard to reach', () => {
       const outside = Number(readFileSync(`/proc/${victim.pid}/task/${victim.pid}/children`, 'utf8').trim());
       expect(report.victims).toMatchObject([{ pid: outside, tid: outside, address, means: 'ptrace' }]);
       await victim.quit();
+    }));
+});
+
+/** Children one after the other, each of which touches all of a mapping and ends. */
+const STORM = `
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+pages = mmap.mmap(fd, os.fstat(fd).st_size)
+print('ready', flush=True)
+while True:
+    child = os.fork()
+    if child == 0:
+        for at in range(0, len(pages), 4096): pages[at]
+        os._exit(0)
+    os.waitpid(child, 0)
+`;
+const STORMS = 3;
+const STORM_BLOCKS = 40;
+const STORM_POISONS = 15;
+
+describe('victims that end', () => {
+  it('while they are looked at and signalled: the run goes on, and says so', () =>
+    withMount({}, async (m) => {
+      writeFileSync(m.path('s'), Buffer.alloc(STORM_BLOCKS * BLOCK, 's'));
+      const stays = await Victim.start(m, m.path('s'), { length: STORM_BLOCKS * BLOCK });
+      const storms = Array.from({ length: STORMS }, () => m.spawn('python3', ['-c', STORM, m.path('s')]));
+      await Promise.all(storms.map(({ stdout }) => stdout && once(stdout, 'data')));
+      for (let i = 1; i <= STORM_POISONS; i++) {
+        const at = (STORM_BLOCKS - i) * BLOCK;
+        expect((await stays.touch(at)).event).toBe('touch');
+        const report = control(m.path('s'), (client) =>
+          client.poison({ offset: at, length: BLOCK, flags: POISON_FLAG.file, policy: 0 }),
+        );
+        expect(report.victims.map(({ pid }) => pid)).toContain(stays.pid);
+        for (const { pid, result } of report.victims) {
+          expect([pid, result]).toEqual([pid, expect.stringMatching(/^(delivered|ended|pending: .*)$/)]);
+        }
+        await stays.settle();
+        expect(stays.signals).toHaveLength(i);
+      }
+      for (const storm of storms) storm.kill('SIGKILL');
+      expect((await stays.quit()).status).toBe(0);
+    }));
+
+  it('by the first of two signals: the second one has nobody to go to', () =>
+    withMount({}, async (m) => {
+      const a = makeFile(m, 'a');
+      const victim = await Victim.start(m, a, { ...whole, sigbus: 'default' });
+      expect((await victim.touch(AT + BLOCK)).event).toBe('touch');
+      const report = control(a, (client) =>
+        client.poison({ offset: AT, length: 2 * BLOCK, flags: POISON_FLAG.file, policy: 0 }),
+      );
+      expect(await victim.end()).toMatchObject({ signal: 'SIGBUS' });
+      const rows = report.victims.filter(({ pid }) => pid === victim.pid);
+      expect(rows[0]).toMatchObject({ means: 'ptrace', result: 'delivered' });
+      // On its way out it may still take a plain signal.
+      expect(rows[1]).toMatchObject(
+        rows[1]?.means === 'kill' ? { result: 'delivered' } : { means: 'none', result: 'ended' },
+      );
     }));
 });
 

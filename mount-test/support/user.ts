@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { daemonOf, isAlive, mountOf } from './daemon.js';
 import { CLI, killGroup } from './harness.js';
@@ -71,4 +80,12 @@ export function openUpFuse(): () => void {
   const before = statSync('/dev/fuse').mode & 0o777;
   chmodSync('/dev/fuse', 0o666);
   return () => chmodSync('/dev/fuse', before);
+}
+
+/** Lets ordinary users mount with allow_other, for as long as the tests need it. */
+export function allowOther(): () => void {
+  const conf = '/etc/fuse.conf';
+  const before = readFileSync(conf);
+  writeFileSync(conf, Buffer.concat([before, Buffer.from('\nuser_allow_other\n')]));
+  return () => writeFileSync(conf, before);
 }

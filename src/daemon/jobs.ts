@@ -10,6 +10,8 @@ import { errorReply, ioctlDone, type Notifier, poisonReply } from './notifier.js
 
 const debug = createDebug('rmapfs:jobs');
 
+const NOBODY = (): boolean => false;
+
 export interface JobParts {
   readonly env: FailureEnv;
   readonly notifier: Pick<Notifier, 'invalidate' | 'reply'>;
@@ -108,10 +110,23 @@ export class Jobs {
   /** Drops pages with nobody waiting. */
   invalidate(ranges: readonly FileRange[]): void {
     try {
-      this.#invalidate(ranges);
+      const isMapped = ranges.some((range) => range.unlessMapped) ? this.#mappedFiles() : NOBODY;
+      this.#invalidate(
+        ranges.map((range) => (range.unlessMapped && isMapped(range.ino) ? { ...range, offset: -1 } : range)),
+      );
     } catch (error) {
       this.#parts.log('error', `pages were not dropped: ${describeError(error)}`);
     }
+  }
+
+  /** Which inodes processes map, as far as they can be looked at. */
+  #mappedFiles(): (ino: number) => boolean {
+    const { table, device } = this.#parts.env;
+    const inos = new Set<number>();
+    table.scan(device, (_pid, mappings) => {
+      for (const { ino } of mappings) inos.add(ino);
+    });
+    return (ino) => inos.has(ino);
   }
 
   #invalidate(ranges: readonly FileRange[]): void {

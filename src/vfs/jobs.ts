@@ -15,6 +15,8 @@ export interface FileRange {
   /** -1: only the cached attributes. */
   offset: number;
   length: number;
+  /** The pages stay when a process maps the file, and then only the attributes go. */
+  unlessMapped?: true;
 }
 
 /** `policy`: the file's own, where it has one that counts. */

@@ -31,7 +31,7 @@ import { HandleTable } from './handles.js';
 import { InodeTable } from './inodes.js';
 import { ioctl } from './ioctl.js';
 import { ioctlReply } from './ioctl-reply.js';
-import { GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
+import { type FileRange, GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
 import { faultOn, madeAgain, noteBlock, noteLatent } from './latent.js';
 import {
   batchForget,
@@ -301,8 +301,8 @@ export class Vfs {
   }
 
   /**
-   * Metadata are lost. What is cached of files that nobody has open, and all attributes, are dropped, so that the
-   * next open or stat comes here; pages that may be mapped stay.
+   * Metadata are lost. What is cached of files that nobody maps, and all attributes, are dropped, so that the next
+   * open, read or stat comes here. A mapping keeps its file open.
    */
   shutDown(reason: string): void {
     const { engine, inodes, outbox } = this.#context;
@@ -311,7 +311,10 @@ export class Vfs {
     outbox.log('error', `shut down: ${reason}; everything is EIO until it is unmounted and repaired by fsck`);
     const cached = inodes.inos().filter((ino) => ino !== ROOT_INO);
     const isOpen = (ino: Ino): boolean => (inodes.find(ino)?.users ?? 0) > 0;
-    outbox.invalidate(cached.map((ino) => ({ ino, offset: isOpen(ino) ? -1 : 0, length: 0 })));
+    const whole = (ino: Ino): FileRange => ({ ino, offset: 0, length: 0 });
+    outbox.invalidate(
+      cached.map((ino) => (isOpen(ino) ? { ...whole(ino), unlessMapped: true } : whole(ino))),
+    );
   }
 
   /** The document of a finished failure. */

@@ -5,7 +5,13 @@ import * as codec from '../../src/control/codec.js';
 import type { Ioctl } from '../../src/control/ioctl.js';
 import { checkIoctl } from '../../src/control/ioctl.js';
 import { IOC, REPORT_KIND } from '../../src/control/protocol.js';
-import type { FileDocument, InfoDocument, OwnerDocument, PoisonDocument } from '../../src/control/schema.js';
+import type {
+  DamagedDocument,
+  FileDocument,
+  InfoDocument,
+  OwnerDocument,
+  PoisonDocument,
+} from '../../src/control/schema.js';
 import type { ControlSystem } from '../../src/control/system.js';
 
 /** An errno as the kernel would answer it. */
@@ -50,6 +56,10 @@ export class FakeMount {
   ownersAreLong = false;
   /** Lines of JSON; the cursor counts them. */
   events: string[] = [];
+  /** Of the scrub: where it is, what it comes upon, in the order of the offsets, and what of that it has found. */
+  scrubbed = 0;
+  latent: PoisonDocument[] = [];
+  damaged: DamagedDocument[] = [];
   dedupe: codec.DedupeAnswer = { bytesDeduped: 4096, status: 0 };
   pageRecords = 2;
   pageBytes = codec.REPORT_PAGE_BYTES;
@@ -122,6 +132,9 @@ export class FakeMount {
         codec.encodeEventsAnswer(record, { cursor, lost: 0, count: left.length, data });
         return;
       }
+      case IOC.scrub:
+        this.#scrub(record, note);
+        return;
       case IOC.report:
         this.#report(record, note);
         return;
@@ -131,6 +144,33 @@ export class FakeMount {
       default:
         this.#page(request, record, note);
     }
+  }
+
+  #scrub(record: Buffer, note: (decoded: unknown) => void): void {
+    const asked = codec.decodeScrubRequest(record);
+    note(asked);
+    const { size } = INFO;
+    if (asked.flags !== 0 || this.scrubbed >= size) this.scrubbed = 0;
+    const from = this.scrubbed;
+    const end = Math.min(size, from + asked.maxBytes);
+    const inStep = (at: { physical: number }): boolean => at.physical >= from && at.physical < end;
+    const found = this.latent.find(inStep);
+    this.scrubbed = found === undefined ? end : found.physical + found.length;
+    this.latent = this.latent.filter((each) => each !== found);
+    const damaged = this.damaged.filter(inStep);
+    codec.encodeScrubAnswer(record, {
+      from,
+      position: this.scrubbed,
+      size,
+      report: found === undefined ? 0 : this.#document(found),
+      damaged: damaged.length === 0 ? 0 : this.#document(damaged),
+    });
+  }
+
+  #document(content: unknown): number {
+    const id = 1000 + this.#documents.size;
+    this.#documents.set(id, Buffer.from(JSON.stringify(content)));
+    return id;
   }
 
   #page(request: number, record: Buffer, note: (decoded: unknown) => void): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decodePoisonAnswer } from '../../src/control/codec.js';
 import { POISON } from '../../src/control/protocol.js';
-import type { FailureJob, ToCore } from '../../src/daemon/bridge.js';
+import type { FailureJob, FileRange, ToCore } from '../../src/daemon/bridge.js';
 import { Jobs } from '../../src/daemon/jobs.js';
 import { FsError } from '../../src/errors.js';
 import type { FailureEnv } from '../../src/failure/chain.js';
@@ -36,7 +36,7 @@ function setUp() {
   const notifier = {
     invalidate: (range: { ino: number; offset: number; length: number }) => {
       if (broken) throw new Error('device is gone');
-      steps.push(`invalidate ${range.ino}`);
+      steps.push(`invalidate ${range.ino}${range.offset === -1 ? ' attributes' : ''}`);
     },
     reply: (message: Uint8Array) => {
       replies.push(Buffer.from(message));
@@ -166,6 +166,15 @@ describe('remap', () => {
     expect(steps).toEqual(['reply', 'drop 3']);
     expect(header(replies[0])).toEqual([16, -5, 2n]);
     expect(logged.length).toBe(1);
+  });
+
+  it('spares the pages of files that are mapped, where that is asked for', () => {
+    const { jobs, steps, env } = setUp();
+    const { processes } = env.table as FakeTable;
+    const open = (ino: number): FileRange => ({ ...range(ino), unlessMapped: true });
+    processes.push({ pid: 6, mappings: [{ start: 0x1000, end: 0x2000, fileOffset: 0, ino: 11 }] });
+    jobs.invalidate([range(10), open(11), open(12)]);
+    expect(steps).toEqual(['invalidate 10', 'invalidate 11 attributes', 'invalidate 12']);
   });
 
   it('sends the answer even when pages could not be dropped after', () => {

@@ -414,6 +414,14 @@ static int do_list_churning(char **a) {
   return simple(wrong ? -1 : count);
 }
 
+/* PATH shared|private: a mapping of its first page with MAP_SYNC, by MAP_SHARED_VALIDATE or by MAP_PRIVATE */
+static int do_map_sync(char **a) {
+  int fd = open_or_exit(a[0], O_RDWR);
+  int type = strcmp(a[1], "private") ? MAP_SHARED_VALIDATE : MAP_PRIVATE;
+  void *map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, type | MAP_SYNC, fd, 0);
+  return simple(map == MAP_FAILED ? -1 : 0);
+}
+
 /* PATH: opens, unlinks, writes and reads through the descriptor */
 static int do_unlinked_io(char **a) {
   int fd = open_or_exit(a[0], O_RDWR | O_CREAT);
@@ -478,6 +486,7 @@ static const struct {
     {"entry_at", 2, do_entry_at},
     {"list_churning", 3, do_list_churning},
     {"unlinked_io", 1, do_unlinked_io},
+    {"map_sync", 2, do_map_sync},
     {"create_many", 3, do_create_many},
 };
 
