@@ -61,7 +61,7 @@ export class Draft {
   }
 
   get(key: Key): Value | undefined {
-    const edit = this.#edits.get(key.join());
+    const edit = this.#edits.size === 0 ? undefined : this.#edits.get(key.join());
     if (edit !== undefined) return edit.value ?? undefined;
     return this.stored(key);
   }
@@ -134,13 +134,18 @@ export class Draft {
   }
 
   #keyOf(cursor: ReadCursor): number[] {
-    return Array.from({ length: this.view.spec.keyWords }, (_, i) => cursor.key(i));
+    const { keyWords } = this.view.spec;
+    const key = new Array<number>(keyWords);
+    for (let i = 0; i < keyWords; i++) key[i] = cursor.key(i);
+    return key;
   }
 
   #valueOf(cursor: ReadCursor): Value {
     const { variable, valueWords } = this.view.spec;
     if (variable) return cursor.payload();
-    return Array.from({ length: valueWords }, (_, i) => cursor.value(i));
+    const value = new Array<number>(valueWords);
+    for (let i = 0; i < valueWords; i++) value[i] = cursor.value(i);
+    return value;
   }
 }
 

@@ -47,7 +47,8 @@ function freeNodes(r: Repair): number[] {
   const free: number[] = [];
   for (const { start, end } of r.chunks) {
     for (let block = start; block < end; block++) {
-      if (!r.scan.nodes.has(block) && bad.most(block, block + 1) === 0) free.push(block);
+      if (!r.scan.nodes.has(block) && !r.salvaged.has(block) && bad.most(block, block + 1) === 0)
+        free.push(block);
     }
   }
   return free;

@@ -15,6 +15,7 @@ import { countEntries, countNames, readEntries, settleEntries, writeParents } fr
 import { buildTrees, findRoom } from './nodes.js';
 import { OverlayMedia } from './overlay.js';
 import { reconnect } from './reconnect.js';
+import { salvage } from './salvage.js';
 import { settleInodes } from './settle.js';
 import { keepQuarantine } from './space.js';
 import type { Repair } from './state.js';
@@ -55,6 +56,7 @@ export function repairRegion(media: Media, options: RepairOptions): RepairResult
   const actions = new Actions();
   const r = startRepair(scan, actions, txids[0], options.now);
   for (const reason of found.reasons) actions.add('superblock', reason);
+  salvage(r, media);
   plan(r);
   const room = findRoom(r);
   tellNodes(r, problems);
@@ -92,6 +94,8 @@ function startRepair(scan: Scan, actions: Actions, txid: number, now: number): R
     txid,
     lastIno: 0,
     lostAndFound: 0,
+    salvaged: new Set(),
+    found: new Map(),
     chunks: [],
   };
 }
@@ -160,7 +164,9 @@ function newestNode(media: Media, scan: Scan): number {
 function tellNodes(r: Repair, problems: readonly Problem[]): void {
   for (const { tree, block, level } of r.scan.lost) {
     const what = level === 0 ? 'a leaf' : 'a node above the leaves';
-    const text = `block ${block}, ${what} of tree ${tree}, is given up`;
+    const found = r.found.get(block) ?? 0;
+    const still = found > 0 ? `; ${found} records of it are read all the same` : '';
+    const text = `block ${block}, ${what} of tree ${tree}, is given up${still}`;
     r.actions.add('node', text, { physical: block * 4096, tree });
   }
   for (const name of r.scan.unsound) {

@@ -1,6 +1,5 @@
 import {
   isDirectory,
-  isRegular,
   isSymlink,
   PERMISSION_BITS,
   S_IFDIR,
@@ -61,13 +60,14 @@ function namedTypes(r: Repair): Map<number, number> {
   return types;
 }
 
-/** The type that fits to what the inode has. A record with a type is contradicted by two witnesses only. */
+/** The type that fits to what the inode has: that cannot belong to another type. */
 function typeFor(facts: Facts, entries: number, named: number): number {
-  const { mode, storedEntries, storedBlocks, storedSize, target, blocks } = facts;
+  const { mode, storedEntries, storedSize, target, blocks } = facts;
   const isUnknown = mode === 0;
-  if (!isDirectory(mode) && entries > 0 && (isUnknown || storedEntries > 0)) return S_IFDIR;
-  if (!isRegular(mode) && blocks > 0 && (isUnknown || storedBlocks > 0)) return S_IFREG;
-  if (!isSymlink(mode) && target >= 0 && (isUnknown || storedSize === target)) return S_IFLNK;
+  if (isDirectory(mode) && entries > 0) return S_IFDIR;
+  if (entries > 0 && (isUnknown || storedEntries > 0)) return S_IFDIR;
+  if (blocks > 0) return S_IFREG;
+  if (target >= 0 && (isUnknown || storedSize === target)) return S_IFLNK;
   return isUnknown ? named : mode & S_IFMT;
 }
 

@@ -76,6 +76,7 @@ function* usedBlocks(r: Repair): Generator<Blocks> {
   for (const block of r.scan.nodes.keys()) {
     if (block > 0 && block < r.scan.media.blocks) yield { start: block, length: 1 };
   }
+  for (const block of r.salvaged) yield { start: block, length: 1 };
   yield* extentBlocks(r.drafts.bmap);
   yield* r.chunks.map(lengthOf);
   yield* slots(r);

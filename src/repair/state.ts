@@ -45,6 +45,10 @@ export interface Repair {
   lastIno: number;
   /** The directory that this repair makes, or 0. */
   lostAndFound: number;
+  /** Leaves that nothing leads to and that are read all the same: they stay untouched until the repair counts. */
+  readonly salvaged: Set<number>;
+  /** Records that were found again of a lost subtree, by its block. */
+  readonly found: Map<number, number>;
   /** The metadata chunks, in order. */
   chunks: readonly Pick<Run, 'start' | 'end'>[];
 }
