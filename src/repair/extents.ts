@@ -192,14 +192,15 @@ function tellChanges(r: Repair): void {
 /** Counts the blocks of each inode; returns the numbers of those without a record. */
 function recount(r: Repair): Set<number> {
   const ownerless = new Set<number>();
-  for (const facts of r.facts.values()) [facts.blocks, facts.writtenEnd] = [0, 0];
+  for (const facts of r.facts.values()) [facts.blocks, facts.writtenEnd, facts.end] = [0, 0, 0];
   for (const record of r.drafts.bmap.records()) {
     const extent = ofBmap(record);
     const facts = r.facts.get(extent.ino);
     if (facts === undefined) ownerless.add(extent.ino);
     else {
       facts.blocks += extent.length;
-      if (!isUnwritten(extent)) facts.writtenEnd = extent.from + extent.length;
+      facts.end = extent.from + extent.length;
+      if (!isUnwritten(extent)) facts.writtenEnd = facts.end;
     }
   }
   return ownerless;

@@ -110,10 +110,11 @@ function mendRecord(ino: number, facts: Facts, record: number[]): void {
 }
 
 /** A file never ends before its last written block: what lies there is its own. */
-function mendedSize({ mode, storedSize, target, writtenEnd, made }: Facts): number {
+function mendedSize({ mode, storedSize, target, writtenEnd, end, made }: Facts): number {
   if (isSymlink(mode)) return Math.max(target, 0);
   if (!isRegular(mode)) return 0;
-  const isSound = !made && storedSize <= MAX_FILE_SIZE && blocksFor(storedSize) >= writtenEnd;
+  if (made) return end * BLOCK_SIZE;
+  const isSound = storedSize <= MAX_FILE_SIZE && blocksFor(storedSize) >= writtenEnd;
   return isSound ? storedSize : writtenEnd * BLOCK_SIZE;
 }
 

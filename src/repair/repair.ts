@@ -36,8 +36,10 @@ export interface RepairResult {
   /** What was done, or would be. */
   readonly actions: readonly Action[];
   readonly omittedActions: number;
-  /** What would be wrong after it: the region was left as it is because of these. */
+  /** What is wrong with the result. Found before anything was written, it keeps the region as it is. */
   readonly left: readonly Problem[];
+  /** Whether the region was changed. */
+  readonly written: boolean;
 }
 
 /**
@@ -61,25 +63,25 @@ export function repairRegion(media: Media, options: RepairOptions): RepairResult
   const room = findRoom(r);
   tellNodes(r, problems);
   if (actions.list.length === 0 && problems.length === 0) {
-    return { problems, omittedProblems: omitted, actions: [], omittedActions: 0, left: [] };
+    return { problems, omittedProblems: omitted, actions: [], omittedActions: 0, left: [], written: false };
   }
   const overlay = new OverlayMedia(media);
   const sb = newSuperblock(r, overlay, room, txids[0]);
   const left = new Problems();
   checkTrees(overlay, { ...sb, txid: txids[0] }, left);
-  if (left.list.length === 0 && !options.dryRun) {
+  const written = left.list.length === 0 && !options.dryRun;
+  if (written) {
     overlay.write();
     commit(media, sb, txids);
     left.list.push(...checkRegion(media).problems);
   }
-  const isRepaired = left.list.length === 0 && !options.dryRun;
   for (const action of actions.list) {
     const path = action.ino === undefined ? undefined : findPath(scan, action.ino);
     if (path !== undefined) action.path = path;
   }
-  for (const problem of problems) problem.repaired = isRepaired;
+  for (const problem of problems) problem.repaired = written && left.list.length === 0;
   const { list, omitted: omittedActions } = actions;
-  return { problems, omittedProblems: omitted, actions: list, omittedActions, left: left.list };
+  return { problems, omittedProblems: omitted, actions: list, omittedActions, left: left.list, written };
 }
 
 function startRepair(scan: Scan, actions: Actions, txid: number, now: number): Repair {

@@ -27,8 +27,9 @@ export interface Facts {
   /** Bytes of a symbolic link's target; -1 when there is none. */
   target: number;
   blocks: number;
-  /** File block behind the last one that is written. */
+  /** File block behind the last one that is written, and behind the last one. */
   writtenEnd: number;
+  end: number;
 }
 
 /** A repair in the making. */
@@ -69,4 +70,5 @@ export const madeFacts = (mode: number): Facts => ({
   target: -1,
   blocks: 0,
   writtenEnd: 0,
+  end: 0,
 });

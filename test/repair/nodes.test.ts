@@ -48,7 +48,9 @@ describe('a node fails under a mount that then shuts down', () => {
       const { left, actions, problems } = repairRegion(media, { dryRun: false, now: 5 });
       expect(left).toEqual([]);
       expect(problems.every(({ repaired }) => repaired)).toBe(true);
-      expect(actions).toContainEqual(expect.objectContaining({ kind: 'superblock', detail: expect.stringMatching('shutdown') }));
+      expect(actions).toContainEqual(
+        expect.objectContaining({ kind: 'superblock', detail: expect.stringMatching('shutdown') }),
+      );
       expect(checkRegion(media).problems).toEqual([]);
       const after = byInode(snapshot(openEngine(media, { clock })));
       for (const [ino, text] of byInode(before)) {
