@@ -162,7 +162,7 @@ function newestNode(media: Media, scan: Scan): number {
   return newest;
 }
 
-/** Nodes that are left out, and what is wrong with superblocks and the build of trees, is mended by writing them anew. */
+/** Says what writing nodes and superblocks anew mends by itself. */
 function tellNodes(r: Repair, problems: readonly Problem[]): void {
   for (const { tree, block, level } of r.scan.lost) {
     const what = level === 0 ? 'a leaf' : 'a node above the leaves';

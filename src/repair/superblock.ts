@@ -1,6 +1,6 @@
 import { Problems } from '../check/problem.js';
 import { scanTrees } from '../check/scan.js';
-import { probe, readSlot, type Superblock, slotBlock, writeSlot } from '../engine/superblock.js';
+import { probe, readSlot, type Superblock, writeSlot } from '../engine/superblock.js';
 import { FsError } from '../errors.js';
 import type { Media } from '../media/media.js';
 
@@ -94,6 +94,3 @@ export function commit(media: Media, sb: Superblock, txids: readonly [number, nu
     media.flush();
   }
 }
-
-/** Blocks of the two slots. */
-export const slotBlocks = (sb: Superblock): number[] => [0, 1].map((slot) => slotBlock(slot, sb.blocks));

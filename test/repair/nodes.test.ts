@@ -69,6 +69,27 @@ describe('a node fails under a mount that then shuts down', () => {
   );
 });
 
+describe('many blocks fail at once', () => {
+  it.each([
+    [0, 63],
+    [1, 30],
+    [20, 60],
+    [SMALL_BLOCKS - 20, 20],
+  ])('blocks %i and %i more, metadata, data and superblocks: it mounts again', (first, count) => {
+    const media = mediumOf(image);
+    const engine = openEngine(media, { clock });
+    engine.poison(first * BLOCK_SIZE, count * BLOCK_SIZE, false);
+    engine.shutdown(engine.damage.lost ?? 'asked for');
+    for (let block = first; block < first + count; block++) {
+      const isSlot = block === 0 || block === SMALL_BLOCKS - 1;
+      if (!isSlot && engine.store.nodes.isUsed(block)) media.bytes(asPhys(block), 1).fill(0xdd);
+    }
+    expect(repairRegion(media, { dryRun: false, now: 5 }).left).toEqual([]);
+    expect(checkRegion(media).problems).toEqual([]);
+    mountsAndWrites(media);
+  });
+});
+
 describe('any nodes', () => {
   const harms = fc.uniqueArray(
     fc.record({
