@@ -1,29 +1,16 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, unlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { OwnerDocument, PoisonDocument } from '../src/control/schema.js';
 import { control } from './support/control.js';
 import { cli, type Mounted, withMount } from './support/harness.js';
+import { nodeOf, ownersOf, poison } from './support/metadata.js';
 import { BLOCK } from './support/poison.js';
 import { errnoOfCall, run, sys, tool, waitFor } from './support/run.js';
 import { Victim } from './support/victim.js';
 
 const BLOCKS = 6;
 
-const ownersOf = (m: Mounted): OwnerDocument[] =>
-  control(m.dir, (client) => [...client.owners(0, Number.POSITIVE_INFINITY)].flat());
-
-const poison = (m: Mounted, physical: number, length = BLOCK): PoisonDocument =>
-  control(m.dir, (client) => client.poison({ offset: physical, length, flags: 0, policy: 0 }));
-
 const physicalOf = (path: string): number =>
   control(path, (client) => [...client.extents()].flat()[0].physical);
-
-/** Where a node of the tree lies now. */
-function nodeOf(m: Mounted, tree: string): number {
-  const node = ownersOf(m).find((owner) => owner.kind === 'metadata' && owner.tree === tree);
-  if (!node) throw new Error(`there is no node of the ${tree} tree`);
-  return node.physical;
-}
 
 /** Every tree has a node: sharing, an attribute, a bad block; an orphan as long as the descriptor is open. */
 function populate(m: Mounted): { orphan: number; contents: Map<string, Buffer> } {

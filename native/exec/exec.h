@@ -77,6 +77,7 @@ struct array {
 /* array.c. Both return 0 or a negative errno. The last record is kept back until the array is flushed. */
 int array_add(struct array *array, const void *record, uint32_t size);
 int array_flush(struct array *array);
+
 /*
  * worker.c: ioctl(2) of `record` (`size` bytes), which changes up to `bytes` of blocks. Where these are many, another
  * process makes it, which is killed when the target is: the daemon ends what a killed process has asked for, and only

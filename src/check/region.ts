@@ -1,4 +1,4 @@
-import { probe } from '../engine/superblock.js';
+import { probe, type Superblock } from '../engine/superblock.js';
 import { FsError } from '../errors.js';
 import type { Media } from '../media/media.js';
 import { findInExtents } from './extents.js';
@@ -36,13 +36,19 @@ export function checkRegion(media: Media): RegionCheck {
     return { problems: problems.list, omitted: problems.omitted };
   }
   checkSuperblocks(media, found.sb, problems);
-  const scan = scanTrees(media, found.sb, problems);
-  findInNamespace(scan, problems);
-  const owned = findInExtents(scan, problems);
-  findInSpace(scan, owned, problems);
+  const scan = checkTrees(media, found.sb, problems);
   for (const problem of problems.list) {
     const path = problem.ino === undefined ? undefined : findPath(scan, problem.ino);
     if (path !== undefined) problem.path = path;
   }
   return { problems: problems.list, omitted: problems.omitted, scan };
+}
+
+/** The part of checkRegion() below the superblock. */
+export function checkTrees(media: Media, superblock: Superblock, problems: Problems): Scan {
+  const scan = scanTrees(media, superblock, problems);
+  findInNamespace(scan, problems);
+  const owned = findInExtents(scan, problems);
+  findInSpace(scan, owned, problems);
+  return scan;
 }

@@ -17,6 +17,23 @@ export interface Scan extends CheckSubject {
   readonly incomplete: ReadonlySet<TreeName>;
   /** Every block that is a usable node, or should be one, with its tree. */
   readonly nodes: ReadonlyMap<number, TreeName>;
+  /** Nodes in use that have something wrong: their records are good, what is around them is not. */
+  readonly flawed: ReadonlySet<number>;
+  /** Trees that are not as they must be: a node lost or flawed, or a wrong number of records. */
+  readonly unsound: ReadonlySet<TreeName>;
+  /** What was left out. */
+  readonly lost: readonly LostSubtree[];
+}
+
+/** A node that cannot be used, and the keys that lie below it. */
+export interface LostSubtree {
+  readonly tree: TreeName;
+  readonly block: number;
+  /** 0 = a leaf. */
+  readonly level: number;
+  /** From this key on (null: from the first one), below `high` (null: to the last one). */
+  readonly low: readonly number[] | null;
+  readonly high: readonly number[] | null;
 }
 
 /**
@@ -35,6 +52,9 @@ export function scanTrees(media: Media, superblock: Superblock, problems: Proble
     trees: scanner.trees as Record<TreeName, LeafView>,
     incomplete: scanner.incomplete,
     nodes: scanner.nodes,
+    flawed: scanner.flawed,
+    unsound: scanner.unsound,
+    lost: scanner.lost,
     counters: { inodeCount: superblock.inodeCount, lastIno: superblock.lastIno },
     media: { blocks: superblock.blocks },
   };
@@ -44,6 +64,9 @@ class Scanner {
   readonly trees: Partial<Record<TreeName, LeafView>> = {};
   readonly incomplete = new Set<TreeName>();
   readonly nodes = new Map<number, TreeName>();
+  readonly flawed = new Set<number>();
+  readonly unsound = new Set<TreeName>();
+  readonly lost: LostSubtree[] = [];
   readonly #media: Media;
   readonly #superblock: Superblock;
   readonly #problems: Problems;
@@ -67,12 +90,16 @@ class Scanner {
       root,
       height,
       unusable: (block, level, parent) => this.#unusable(spec, name, block, level, parent),
-      lost: (block, text) => {
+      lost: (block, text, level, low, high) => {
         this.incomplete.add(name);
+        this.unsound.add(name);
+        this.lost.push({ tree: name, block, level, low, high });
         const what = `block ${block} of tree ${name} ${text}; what it held was not checked`;
         this.#problems.add('node', what, { ...atBlock(block), tree: name });
       },
       wrong: (block, text) => {
+        this.flawed.add(block);
+        this.unsound.add(name);
         this.#problems.add('tree', `tree ${name}, block ${block}: ${text}`, {
           ...atBlock(block),
           tree: name,
@@ -81,6 +108,7 @@ class Scanner {
       leaf: (block, records) => view.add(block, records),
     });
     if (view.count !== count && !this.incomplete.has(name)) {
+      this.unsound.add(name);
       const text = `tree ${name}: the superblock counts ${count} records, the tree has ${view.count}`;
       this.#problems.add('tree', text, { tree: name });
     }

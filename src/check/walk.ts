@@ -13,8 +13,14 @@ export interface TreeWalk {
   readonly height: number;
   /** Why the node cannot be used, or null. `parent` is the block of the node above, 0 for the root. */
   unusable(block: number, level: number, parent: number): string | null;
-  /** The node and all below it are left out. */
-  lost(block: number, text: string): void;
+  /** The node and all below it are left out: keys from `low` on and below `high` (null: no bound). */
+  lost(
+    block: number,
+    text: string,
+    level: number,
+    low: readonly number[] | null,
+    high: readonly number[] | null,
+  ): void;
   /** Something is wrong in a node whose entries are used all the same. */
   wrong(block: number, text: string): void;
   /** A leaf whose keys are in order and beyond those of the leaf before it. */
@@ -45,8 +51,9 @@ function compareKeys(a: KeyAt, b: KeyAt, keyWords: number): number {
  * the build of the leaves. Memory: O(nodes). Throws only what `unusable` throws.
  */
 export function walkTree(walk: TreeWalk): void {
-  if (walk.height > TREE_HEIGHT_MAX) walk.lost(walk.root, `a height of ${walk.height} is impossible`);
-  else if (walk.height > 0) new Walker(walk).visit(walk.root, walk.height - 1, null, null, 0);
+  if (walk.height > TREE_HEIGHT_MAX) {
+    walk.lost(walk.root, `a height of ${walk.height} is impossible`, walk.height - 1, null, null);
+  } else if (walk.height > 0) new Walker(walk).visit(walk.root, walk.height - 1, null, null, 0);
 }
 
 class Walker {
@@ -66,25 +73,27 @@ class Walker {
     const unusable = this.#reached.has(block)
       ? 'is reached twice'
       : this.#walk.unusable(block, level, parent);
-    if (unusable !== null) return this.#lose(block, unusable);
+    const lose = (text: string): number => {
+      const bound = (key: KeyAt | null): number[] | null =>
+        key === null ? null : Array.from(key.words.subarray(key.at, key.at + spec.keyWords));
+      this.#walk.lost(block, text, level, bound(low), bound(high));
+      return -1;
+    };
+    if (unusable !== null) return lose(unusable);
     this.#reached.add(block);
     const words = media.words(asPhys(block));
     const base = media.wordIndex(asPhys(block));
     const stride = level === 0 ? leafStride(spec) : innerStride(spec);
     const count = words[base + NODE.count];
-    if (count === 0) return this.#lose(block, 'is empty');
-    if (count * stride > NODE_BODY_WORDS) return this.#lose(block, `has ${count} entries, more than fit`);
+    if (count === 0) return lose('is empty');
+    if (count * stride > NODE_BODY_WORDS) return lose(`has ${count} entries, more than fit`);
     this.#checkHeap(block, words, base, level, base + NODE_HEADER_WORDS + count * stride);
     const isOrdered = this.#checkKeys(block, words, base, count, stride, low, high);
     if (level > 0) return this.#visitChildren(block, words, base, count, level, high);
-    return isOrdered
-      ? this.#leaf(block, words, base, count, stride)
-      : this.#lose(block, 'cannot be searched');
-  }
-
-  #lose(block: number, text: string): number {
-    this.#walk.lost(block, text);
-    return -1;
+    if (!isOrdered) return lose('cannot be searched');
+    return (
+      this.#leaf(block, words, base, count, stride) ?? lose('begins before the end of the leaf to its left')
+    );
   }
 
   /** Returns whether the keys of the node are in order. */
@@ -126,13 +135,12 @@ class Walker {
     }
   }
 
-  #leaf(block: number, words: Uint32Array, base: number, count: number, stride: number): number {
+  /** As visit(); null where the leaf cannot be used. */
+  #leaf(block: number, words: Uint32Array, base: number, count: number, stride: number): number | null {
     const { spec } = this.#walk;
     const last = { words: this.#lastKey, at: 0 };
     const first = { words, at: base + NODE_HEADER_WORDS };
-    if (this.#hasLast && compareKeys(last, first, spec.keyWords) >= 0) {
-      return this.#lose(block, 'begins before the end of the leaf to its left');
-    }
+    if (this.#hasLast && compareKeys(last, first, spec.keyWords) >= 0) return null;
     const from = base + NODE_HEADER_WORDS + (count - 1) * stride;
     this.#lastKey.set(words.subarray(from, from + spec.keyWords));
     this.#hasLast = true;

@@ -58,7 +58,6 @@ describe('fsck', () => {
       [inUse, /in use/],
       [empty, /empty/],
       [missing, /does not exist|no such file/],
-      [await run('fsck', region, '--repair'), /repairs nothing/],
     ] as const;
     for (const [result, why] of found) {
       expect(result).toMatchObject({ status: 1, stdout: '' });
@@ -66,5 +65,65 @@ describe('fsck', () => {
       expect(result.stderr).toMatch(why);
     }
     expect(await run('fsck')).toMatchObject({ status: 2 });
+  });
+
+  test('--repair mends what was found; -n says it before, with other statuses', async () => {
+    damage();
+    const before = fs.readFileSync(region);
+    const dry = await run('fsck', '-n', region);
+    expect(dry).toMatchObject({ status: 4, stderr: '' });
+    expect(dry.stdout).toBe(
+      `${region}: 1 problem\nsuperblock: both superblock slots are written anew\n` +
+        `${region}: it would be repaired in 1 step; nothing was changed\n`,
+    );
+    expect(JSON.parse((await run('fsck', '-n', '--json', region)).stdout)).toMatchObject({
+      clean: false,
+      dryRun: true,
+      problems: [{ kind: 'superblock', repaired: false }],
+    });
+    expect(fs.readFileSync(region).equals(before)).toBe(true);
+    const { status, stdout } = await run('fsck', '--repair', '--json', region);
+    expect([status, JSON.parse(stdout)]).toMatchObject([
+      1,
+      {
+        clean: true,
+        dryRun: false,
+        problems: [{ kind: 'superblock', repaired: true }],
+        omitted: 0,
+        actions: [{ kind: 'superblock', detail: 'both superblock slots are written anew' }],
+        omittedActions: 0,
+        left: [],
+      },
+    ]);
+    expect(await run('fsck', region)).toMatchObject({ status: 0 });
+    expect(await run('fsck', '--repair', region)).toEqual({
+      status: 0,
+      stdout: `${region}: clean\n`,
+      stderr: '',
+    });
+  });
+
+  test('--repair of what cannot be repaired is status 8 with one sentence, and changes nothing', async () => {
+    const media = openRegion(region, { readOnly: false });
+    const inUse = await run('fsck', '--repair', region);
+    media.close();
+    const content = fs.readFileSync(region);
+    content.fill(9, 64, 128);
+    fs.writeFileSync(region, content);
+    const noSlot = await run('fsck', '--repair', region);
+    expect(fs.readFileSync(region).equals(content)).toBe(true);
+    fs.writeFileSync(region, Buffer.alloc(1024 * 1024));
+    const found = [
+      [inUse, /in use/],
+      [noSlot, /cannot be found.*nothing was changed/],
+      [await run('fsck', '--repair', region), /empty/],
+      [await run('fsck', '-n', path.join(directory, 'none')), /does not exist|no such file/],
+    ] as const;
+    for (const [result, why] of found) {
+      expect(result).toMatchObject({ status: 8, stdout: '' });
+      expect(result.stderr).toMatch(/^rmapfs: cannot repair [^\n]+\n$/);
+      expect(result.stderr).toMatch(why);
+    }
+    expect(await run('fsck', '--repair')).toMatchObject({ status: 2 });
   });
 });

@@ -3,20 +3,17 @@ import { checkData } from '../../src/check/data.js';
 import { checkNamespace } from '../../src/check/namespace.js';
 import { checkTree } from '../../src/check/tree.js';
 import type { Owner } from '../../src/engine/api.js';
-import { mkfs, openEngine, type RegionEngine } from '../../src/engine/index.js';
-import { S_IFDIR, S_IFREG } from '../../src/engine/mode.js';
+import { openEngine, type RegionEngine } from '../../src/engine/index.js';
+import { S_IFREG } from '../../src/engine/mode.js';
 import { newReadPlan } from '../../src/engine/read.js';
 import type { Media } from '../../src/media/media.js';
 import { memoryMedia } from '../../src/media/memory.js';
 import { asIno, asPhys, BLOCK_SIZE, ROOT_INO } from '../../src/types.js';
 import { planned } from '../support/data-env.js';
 import { FakeClock } from '../support/mem-context.js';
+import { makeSmallImage, SMALL_BLOCKS } from '../support/small-region.js';
 
-const BLOCKS = 256;
-/** Files that share a few blocks: so many that bmap and rmap have internal nodes. */
-const CLONES = 260;
-const KNOWN_BAD = 240;
-const LATENT = 248;
+const BLOCKS = SMALL_BLOCKS;
 
 const clock = new FakeClock();
 const name = (text: string): Uint8Array => Buffer.from(text);
@@ -47,33 +44,6 @@ const OUTCOME: Record<string, Outcome> = {
   'tree:orphan': 'repaired',
   'tree:chunk': 'repaired',
 };
-
-function populate(engine: RegionEngine): void {
-  const dir = engine.create(ROOT_INO, name('d'), { ...file, mode: S_IFDIR | 0o755 });
-  const source = engine.create(dir, name('source'), file);
-  engine.write(source, 0, Buffer.alloc(20 * BLOCK_SIZE, 0x51), 20 * BLOCK_SIZE, false);
-  for (let i = 0; i < CLONES; i++) {
-    const clone = engine.create(dir, name(`clone ${i}`), file);
-    engine.cloneRange(source, (i % 7) * BLOCK_SIZE, clone, (i % 3) * BLOCK_SIZE, BLOCK_SIZE);
-  }
-  const sparse = engine.create(ROOT_INO, name('sparse'), file);
-  for (let at = 0; at < 40; at += 2) {
-    engine.write(sparse, at * BLOCK_SIZE, Buffer.alloc(BLOCK_SIZE, 1 + at), BLOCK_SIZE, false);
-  }
-  engine.fallocate(sparse, 0, 60 * BLOCK_SIZE, 8 * BLOCK_SIZE);
-  engine.setxattr(sparse, name('user.a'), Buffer.alloc(3000, 7), 0);
-  engine.poison(LATENT * BLOCK_SIZE, BLOCK_SIZE, true);
-  engine.poison(KNOWN_BAD * BLOCK_SIZE, BLOCK_SIZE, false);
-}
-
-function makeImage(): Buffer {
-  const media = memoryMedia(BLOCKS);
-  mkfs(media, { label: 'x', clock, uid: 0, gid: 0 });
-  const engine = openEngine(media, { clock });
-  populate(engine);
-  engine.commit();
-  return Buffer.from(media.bytes(asPhys(0), BLOCKS));
-}
 
 /** A fresh copy, mounted. All copies are alike to the last node; each has an orphan, which a mount would free. */
 function mounted(image: Buffer): { media: Media; engine: RegionEngine } {
@@ -174,7 +144,7 @@ describe('every block of a region in turn, its contents destroyed, each on a fre
   let image: Buffer;
   let kinds: string[];
   beforeAll(() => {
-    image = makeImage();
+    image = makeSmallImage();
     kinds = kindsOf(mounted(image).engine);
   });
 
@@ -201,7 +171,7 @@ describe('every block of a region in turn, its contents destroyed, each on a fre
 
 describe('several nodes at once', () => {
   it('are made again one tree after the other', () => {
-    const image = makeImage();
+    const image = makeSmallImage();
     const { media, engine } = mounted(image);
     const before = contents(engine);
     const kinds = kindsOf(engine);
@@ -218,7 +188,7 @@ describe('several nodes at once', () => {
   });
 
   it('bmap and rmap together are too much', () => {
-    const { engine } = mounted(makeImage());
+    const { engine } = mounted(makeSmallImage());
     const owners = fileOwners(engine);
     expect(engine.poison(0, 63 * BLOCK_SIZE, false)).toBe(63);
     expect(fileOwners(engine)).toEqual(owners);
@@ -227,7 +197,7 @@ describe('several nodes at once', () => {
   });
 
   it('a region that is mounted read-only is left alone', () => {
-    const image = makeImage();
+    const image = makeSmallImage();
     const media = memoryMedia(BLOCKS, { image, readOnly: true });
     const engine = openEngine(media, { clock });
     const node = kindsOf(engine).indexOf('tree:rmap');

@@ -13,9 +13,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   dax: ['engine'],
   failure: ['engine', 'control', 'media'],
   check: ['engine', 'media'],
+  repair: ['check', 'engine', 'media'],
   control: ['engine'],
   daemon: ['fuse', 'vfs', 'engine', 'media', 'failure', 'dax', 'control', 'check'],
-  cli: ['control', 'daemon', 'engine', 'media', 'check', 'compare'],
+  cli: ['control', 'daemon', 'engine', 'media', 'check', 'repair', 'compare'],
   compare: [],
   demo: ['control', 'cli'],
 };

@@ -23,6 +23,18 @@ function seal(media: Media, block: number, kind: BlockKind): void {
   media.words(asPhys(block))[at] = blockChecksum(media.bytes(asPhys(block), 1), kind);
 }
 
+/** Changes the block's words, and makes its checksum right again where `sealed` says how. */
+export function harmBlock(
+  media: Media,
+  block: number,
+  harm: (words: Uint32Array) => void,
+  sealed: BlockKind | null,
+): void {
+  const base = media.wordIndex(asPhys(block));
+  harm(media.words(asPhys(block)).subarray(base, base + WORDS_PER_BLOCK));
+  if (sealed !== null) seal(media, block, sealed);
+}
+
 /** Runs `look` while the block's words are changed by `harm`, and puts them back. */
 export function whileDamaged<T>(
   media: Media,
@@ -34,8 +46,7 @@ export function whileDamaged<T>(
   const base = media.wordIndex(asPhys(block));
   const words = media.words(asPhys(block)).subarray(base, base + WORDS_PER_BLOCK);
   const before = words.slice();
-  harm(words);
-  if (sealed !== null) seal(media, block, sealed);
+  harmBlock(media, block, harm, sealed);
   try {
     return look();
   } finally {
