@@ -47,13 +47,13 @@ function claims(r: Repair): { sure: Chunk[]; doubtful: Chunk[] } {
   for (const { key, value } of chunks.records()) {
     const chunk = { start: key[0], length: value[0] };
     if (!canBe(r, chunk)) continue;
-    const told = rmap.stored([chunk.start, OWNER_METADATA, 0]);
+    const told = rmap.get([chunk.start, OWNER_METADATA, 0]);
     (told?.[0] === chunk.length && told[1] === 0 ? sure : doubtful).push(chunk);
   }
   for (const { key, value } of rmap.records()) {
     const chunk = { start: key[0], length: value[0] };
     if (key[1] !== OWNER_METADATA || key[2] !== 0 || !canBe(r, chunk)) continue;
-    if (chunks.stored([chunk.start])?.[0] !== chunk.length) doubtful.push(chunk);
+    if (chunks.get([chunk.start])?.[0] !== chunk.length) doubtful.push(chunk);
   }
   return { sure, doubtful };
 }

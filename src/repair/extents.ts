@@ -60,7 +60,7 @@ export function settleExtents(r: Repair): Set<number> {
   for (const record of r.drafts.rmap.records()) {
     const extent = ofRmap(record);
     const isFile = extent.ino > 0 && extent.ino <= MAX_INO;
-    const known = isFile ? bmap.stored([extent.ino, extent.from]) : undefined;
+    const known = isFile ? bmap.get([extent.ino, extent.from]) : undefined;
     const isSame = known?.[0] === extent.physical && known[1] === extent.length && known[2] === extent.flags;
     if (isFile && !isSame) doubtful.rmap.push(extent);
   }
@@ -76,7 +76,7 @@ export function settleExtents(r: Repair): Set<number> {
 
 function isMirrored(r: Repair, extent: Extent): boolean {
   if (!canBe(r, extent)) return false;
-  const told = r.drafts.rmap.stored([extent.physical, extent.ino, extent.from]);
+  const told = r.drafts.rmap.get([extent.physical, extent.ino, extent.from]);
   return told?.[0] === extent.length && told[1] === extent.flags;
 }
 

@@ -49,7 +49,7 @@ export const isOrphan = (ino: number, facts: Facts): boolean =>
 export function writeInodes(r: Repair): void {
   const { inode } = r.drafts;
   for (const [ino, facts] of r.facts) {
-    const stored = inode.stored([ino]);
+    const stored = inode.get([ino]);
     const record = stored === undefined || facts.made ? newRecord(r) : Array.from(stored);
     mendRecord(ino, facts, record);
     // That lost+found is made was said.
