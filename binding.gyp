@@ -54,6 +54,7 @@
       "type": "executable",
       "sources": [
         "native/agent/data.c",
+        "native/agent/full.c",
         "native/agent/handles.c",
         "native/agent/look.c",
         "native/agent/main.c",

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 
 /** The checkout: `npm run` starts there. */
 const ROOT = process.cwd();
-const CLI = join(ROOT, 'dist/cli/main.js');
+export const CLI = join(ROOT, 'dist/cli/main.js');
+
+/** A module of the program. */
+export const built = async <T>(module: string): Promise<T> => (await import(join(ROOT, 'dist', module))) as T;
 
 /** The CPU that client and daemon share, so that one run measures the work and not where it was scheduled. */
 const CPU = '0';
@@ -56,11 +59,20 @@ async function until(what: string, done: () => boolean): Promise<void> {
   }
 }
 
-/** Formats and mounts a region of `size` bytes, with its daemon on the one CPU or where the kernel puts it. */
-export function mountRmapfs(workspace: string, size: string, on: 'one CPU' | 'any CPU' = 'one CPU'): Target {
-  const [region, dir] = [join(workspace, 'region'), join(workspace, 'rmapfs')];
-  mkdirSync(dir);
+/** A formatted region of `size` bytes. */
+export function formatRegion(workspace: string, size: string): string {
+  const region = join(workspace, 'region');
   pinned(process.execPath, CLI, 'mkfs', region, '--size', size);
+  return region;
+}
+
+/** Formats and mounts a region of `size` bytes, with its daemon on the one CPU or where the kernel puts it. */
+export const mountRmapfs = (workspace: string, size: string, on: 'one CPU' | 'any CPU' = 'one CPU'): Target =>
+  mountRegion(workspace, formatRegion(workspace, size), on);
+
+export function mountRegion(workspace: string, region: string, on: 'one CPU' | 'any CPU'): Target {
+  const dir = join(workspace, 'rmapfs');
+  mkdirSync(dir);
   if (on === 'one CPU') pinned(process.execPath, CLI, 'mount', region, dir);
   else output(process.execPath, [CLI, 'mount', region, dir]);
   return {

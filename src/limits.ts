@@ -73,8 +73,8 @@ export const REPORTS_KEPT_MAX = 64;
 export const REPORTS_KEPT_MAX_BYTES = 128 * 1024 * 1024;
 /** Longest JSON document of the control interface that the client assembles (V8 strings end at 512 MiB). */
 export const REPORT_BYTES_MAX = 256 * 1024 * 1024;
-/** Files whose paths `rmapfs fsmap` remembers while it prints. */
-export const FSMAP_NAMES_CACHED_MAX = 65_536;
+/** Files whose paths `rmapfs map` remembers. */
+export const NAMES_CACHED_MAX = 65_536;
 /** Failure events that the daemon keeps; the oldest goes first, and each reader is told how many it lost. */
 export const EVENT_RING_MAX = 4096;
 /** JSON of one event: at least one fits into a page of the EVENTS ioctl. */

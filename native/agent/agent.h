@@ -79,6 +79,6 @@ void state_after(const struct call *call);
 
 /* rounds.c: a directory of its own for each script. Return 0 or -errno. */
 int round_prepare(const char *root);
-extern const struct operation round_operations[];
+extern const struct operation round_operations[], full_operations[];
 
 #endif

@@ -18,7 +18,7 @@
 
 static const struct operation *const tables[] = {
 	data_operations, share_operations, name_operations,   xattr_operations,
-	look_operations, view_operations,  handle_operations, round_operations,
+	look_operations, view_operations,  handle_operations, round_operations, full_operations,
 };
 
 static const struct operation *find(const char *name)

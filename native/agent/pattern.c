@@ -9,6 +9,7 @@
 
 /* From here on a seed's bytes are the same in every block, so that different ranges can be equal. */
 #define SEED_PERIODIC 100
+#define LINE_BYTES 16
 
 _Noreturn void usage(const char *what)
 {
@@ -20,6 +21,8 @@ long long number(const char *text)
 {
 	static const char suffixes[] = "KMGT";
 	const char *suffix;
+	/* The errno of a call before stays: it is what will be answered. */
+	int error = errno;
 	long long value;
 	char *end;
 
@@ -27,6 +30,7 @@ long long number(const char *text)
 	value = strtoll(text, &end, 10);
 	if (errno != 0 || end == text)
 		usage(text);
+	errno = error;
 	if (*end != '\0') {
 		suffix = strchr(suffixes, *end);
 		if (suffix == NULL || end[1] != '\0')
@@ -55,9 +59,18 @@ static uint64_t mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
+/* "a00000000000042\n": what seq -f 'a%014.0f' prints, so that a shell script can make the same bytes. */
+static void fill_line(char *line, uint64_t index, uint64_t seed)
+{
+	line[0] = (char)(seed >= SEED_PERIODIC ? 'A' + (seed - SEED_PERIODIC) % 26 : 'a' + seed % 26);
+	for (int i = LINE_BYTES - 2; i > 0; i--, index /= 10)
+		line[i] = (char)('0' + index % 10);
+	line[LINE_BYTES - 1] = '\n';
+}
+
 void pattern_fill(uint8_t *bytes, uint64_t offset, size_t length, uint64_t seed)
 {
-	uint64_t word = 0;
+	char line[LINE_BYTES] = { 0 };
 
 	if (seed == 0) {
 		memset(bytes, 0, length);
@@ -66,9 +79,9 @@ void pattern_fill(uint8_t *bytes, uint64_t offset, size_t length, uint64_t seed)
 	for (size_t i = 0; i < length; i++) {
 		uint64_t at = seed >= SEED_PERIODIC ? (offset + i) % BLOCK : offset + i;
 
-		if (i == 0 || at % 8 == 0)
-			word = mix(seed << 48 ^ (at / 8 + 1));
-		bytes[i] = (uint8_t)(word >> at % 8 * 8);
+		if (i == 0 || at % LINE_BYTES == 0)
+			fill_line(line, at / LINE_BYTES, seed);
+		bytes[i] = (uint8_t)line[at % LINE_BYTES];
 	}
 }
 

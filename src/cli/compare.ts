@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import path from 'node:path';
 import cliProgress from 'cli-progress';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Comparison, Difference, OperationRow } from '../compare/compare.js';
@@ -8,6 +9,7 @@ import {
   compareFilesystems,
   parseScript,
   scriptText,
+  shellScript,
   withPair,
 } from '../compare/index.js';
 import { jsonOption } from './arguments.js';
@@ -19,6 +21,9 @@ interface Options {
   seed: number;
   ops: number;
   replay?: string;
+  /** A directory. */
+  sh?: string;
+  asSh?: string;
   json?: boolean;
 }
 
@@ -31,13 +36,15 @@ const HELP = `
 Makes an XFS filesystem (on a loop device) and a region, both in /dev/shm, mounts them in a private directory, runs
 named cases and then random operations on both, and compares every answer: errno, contents, sizes, holes, shared
 blocks, modes, owners, links, times, xattrs, what other processes see through mappings. A difference is shrunk to the
-shortest script. Needs root, XFS in the kernel, and mkfs.xfs (package xfsprogs).
+shortest script; --sh writes it as a shell script too (xfs_io, dd, coreutils), to be run on any two mount points:
+sh FILE /mnt/a > a; sh FILE /mnt/b > b; diff a b. Needs root, XFS in the kernel, and mkfs.xfs (package xfsprogs).
 Exit status: 0 all the same, 1 something differs, 2 the comparison cannot be made.
 
 Examples:
   # rmapfs compare --seed 7 --ops 100000
   # rmapfs compare
-  # rmapfs compare --replay script.txt`;
+  # rmapfs compare --replay script.txt
+  $ rmapfs compare --as-sh script.txt > script.sh`;
 
 /** A whole number of 0 .. 2^32 - 1. */
 function parseCount(text: string): number {
@@ -56,6 +63,8 @@ export function registerCompare(program: Command, env: CliEnvironment): void {
     .addOption(numberOption('--seed <n>', 'of the random operations', 1))
     .addOption(numberOption('--ops <n>', 'random operations after the named cases', 2000))
     .option('--replay <file>', 'run this script and nothing else')
+    .option('--sh <directory>', 'write a shell script for each difference')
+    .option('--as-sh <file>', 'print this script as a shell script, and run nothing')
     .addOption(jsonOption())
     .addHelpText('after', HELP)
     .action((options: Options) => runCompare(env, options));
@@ -71,15 +80,36 @@ const COLUMNS: readonly Column<OperationRow>[] = [
 
 async function runCompare(env: CliEnvironment, options: Options): Promise<void> {
   try {
+    if (options.asSh !== undefined) {
+      await env.write(shellScript(readScript(options.asSh), `made from ${path.basename(options.asSh)}`));
+      return;
+    }
     const script = options.replay === undefined ? undefined : readScript(options.replay);
     await checkMachine();
     const result = await comparing(env, options, script);
     await (options.json ? printJson(env, result) : printResult(env, result));
+    if (options.sh !== undefined) writeShellScripts(env, options.sh, result);
     if (result.differences.length > 0) throw new CommandStatus(DIFFERS);
   } catch (error) {
     if (!(error instanceof CompareError)) throw error;
     env.warn(`rmapfs: cannot compare: ${error.message}\n`);
     throw new CommandStatus(CANNOT_COMPARE);
+  }
+}
+
+/** A file for each difference. */
+function writeShellScripts(env: CliEnvironment, directory: string, { differences }: Comparison): void {
+  for (const [i, { where, line, script }] of differences.entries()) {
+    const file = path.join(directory, `difference-${i + 1}.sh`);
+    try {
+      fs.mkdirSync(directory, { recursive: true });
+      fs.writeFileSync(file, shellScript(script, `${where}: "${line}" differs`));
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === undefined) throw error;
+      throw new CommandError(`cannot write ${file}: ${message}; name a directory that can be written`);
+    }
+    env.warn(`rmapfs: ${file} shows it with sh\n`);
   }
 }
 

@@ -337,6 +337,13 @@ export const NAME_CASES: Readonly<Record<string, readonly string[]>> = {
       'tree',
     ],
   ],
+  'rename: a whiteout takes the group of the set-group-ID directory that the name goes to': [
+    ...['mkdir d 777', 'chown d 1000 1001', 'chmod d 2777', 'create a 644', 'rename a d/a w'],
+    ...['create d/b 644', 'rename d/b b w', 'create d/c 644', 'rename d/c d/e w', 'tree'],
+  ],
+  'utimes: below a symbolic link that is followed again': [
+    ...['mkdir d 777', 'symlink d/l .', 'utimes d/l/l 0 now', 'utimes d/l/l 0 0', 'look d/l/d'],
+  ],
   'names: long and deep': [
     ...[
       `create ${'n'.repeat(255)} 644`,

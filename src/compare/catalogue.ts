@@ -1,5 +1,6 @@
 import { ARGUMENT_CASES } from './catalogue-arguments.js';
 import { DATA_CASES } from './catalogue-data.js';
+import { FULL_CASES } from './catalogue-full.js';
 import { MAPPING_CASES } from './catalogue-mappings.js';
 import { NAME_CASES } from './catalogue-names.js';
 
@@ -9,4 +10,5 @@ export const CATALOGUE: Readonly<Record<string, readonly string[]>> = {
   ...DATA_CASES,
   ...MAPPING_CASES,
   ...NAME_CASES,
+  ...FULL_CASES,
 };

@@ -7,6 +7,7 @@ import { AGENT_PROGRAM, CompareError, EXEC_PROGRAM, runProgram } from './program
 export { compareFilesystems } from './compare.js';
 export { CompareError } from './programs.js';
 export { parseScript, scriptText } from './replay.js';
+export { shellScript } from './shell.js';
 
 const knowsXfs = (): boolean => /\txfs$/m.test(fs.readFileSync('/proc/filesystems', 'utf8'));
 

@@ -29,6 +29,7 @@ function numberOf(word: string): number {
 
 /** An answer without which times moved. */
 export const withoutTimes = (answer: string): string => answer.replaceAll(/ (new|mc|m|c|-)\]/g, ']');
+const withoutAtime = (answer: string): string => answer.replace(/ atime=\S+/, '');
 const errnoOf = (answer: string): string => answer.split(' ')[1];
 
 const usedBefore = (asked: Asked, ...operations: string[]): boolean =>
@@ -119,10 +120,29 @@ export const KNOWN: readonly Known[] = [
       rmapfs.endsWith(' -]'),
   },
   {
+    id: 'refused-write',
+    row: 'times of a write that finds no space',
+    is: ({ words, xfs, rmapfs }) =>
+      ['write', 'append', 'dwrite', 'swrite'].includes(words[0]) &&
+      xfs.startsWith('-1 ENOSPC') &&
+      withoutTimes(xfs) === withoutTimes(rmapfs) &&
+      rmapfs.endsWith(' -]'),
+  },
+  {
     id: 'exchange',
     row: 'exchange of two names',
     is: ({ words, xfs, rmapfs }) =>
       words[0] === 'rename' && (words[3] ?? '').includes('x') && withoutTimes(xfs) === withoutTimes(rmapfs),
+  },
+  {
+    id: 'followed-link',
+    row: 'atime of a symbolic link that is followed',
+    is: ({ words, xfs, rmapfs, before }) =>
+      words[0] === 'utimes' &&
+      words[1].includes('/') &&
+      before.some(({ line }) => line.startsWith('symlink ')) &&
+      withoutAtime(xfs) === withoutAtime(rmapfs) &&
+      rmapfs.includes(' 120777 '),
   },
   {
     id: 'mapped-times',

@@ -39,7 +39,7 @@ export const InfoDocument = z.looseObject({
 export type InfoDocument = z.infer<typeof InfoDocument>;
 
 /** Where in the region an owner's part lies. */
-const range = { physical: size, length: size };
+const range = { physical: size, length: size, /** A part of it is bad. */ bad: z.boolean().optional() };
 
 export const FileOwnerDocument = z.looseObject({
   kind: z.literal('file'),

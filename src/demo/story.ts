@@ -95,11 +95,7 @@ async function showMap(scene: Scene, physical: number): Promise<void> {
     { title: 'PHYSICAL', align: 'right', text: (entry) => `${entry.physical}` },
     { title: 'LENGTH', align: 'right', text: (entry) => `${entry.length}` },
     { title: 'FLAGS', align: 'left', text: (entry) => entry.flags.join(',') },
-    {
-      title: 'OWNER',
-      align: 'left',
-      text: ({ owner }) => (owner.kind === 'unknown' ? '[unknown]' : ownerText(owner)),
-    },
+    { title: 'OWNER', align: 'left', text: ({ owner }) => ownerText(owner) },
   ];
   stage.say(formatTable(columns, here));
   observe(here.length === 2, `the map has ${here.length} owners for one shared block, not 2`);

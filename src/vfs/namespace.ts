@@ -236,7 +236,8 @@ function move(c: VfsContext, request: Request, reply: Reply, recordBytes: number
   } else {
     refuseRemoval(c, newDir, newName, 'rename');
   }
-  const whiteout = (flags & RENAME_WHITEOUT) !== 0 ? newInode(c, request, dir, S_IFCHR, 0) : undefined;
+  // As XFS makes it (xfs_rename_alloc_whiteout): its group is that of a set-group-ID directory the name goes to.
+  const whiteout = (flags & RENAME_WHITEOUT) !== 0 ? newInode(c, request, newDir, S_IFCHR, 0) : undefined;
   const replaced = c.engine.rename(dir.ino, name, newDir.ino, newName, flags, whiteout);
   reply.empty();
   if (replaced !== 0) c.inodes.unlinked(replaced);

@@ -16,7 +16,7 @@ export function owners(c: VfsContext, call: IoctlCall): IoctlResult {
   const first = Math.floor(offset / BLOCK_SIZE);
   const end = Math.ceil((offset + bytes) / BLOCK_SIZE);
   const place = placeOf(words, first, end);
-  const page = new Page(new WithPaths(c));
+  const page = new Page(c);
   const last = c.engine.ownersFrom(place, end, (owner) => page.take(owner));
   const report = page.long === null ? 0 : c.reports.reserve();
   if (page.long !== null) c.reports.put(report, page.long, true);
@@ -43,16 +43,19 @@ class Page {
   readonly lines: Buffer[] = [];
   /** An owner that fits into no page: it is alone. */
   long: string | null = null;
+  readonly #c: VfsContext;
   readonly #paths: WithPaths;
   #room = OWNERS_PAGE_BYTES;
 
-  constructor(paths: WithPaths) {
-    this.#paths = paths;
+  constructor(c: VfsContext) {
+    this.#c = c;
+    this.#paths = new WithPaths(c);
   }
 
   take(owner: Owner): boolean {
     if (this.long !== null) return false;
-    const json = JSON.stringify(this.#paths.of(owner));
+    const bad = this.#c.engine.isBad(owner.physical, owner.length);
+    const json = JSON.stringify({ ...this.#paths.of(owner), ...(bad && { bad }) });
     const line = Buffer.from(`${json}\n`);
     if (line.length <= this.#room) {
       this.#room -= line.length;

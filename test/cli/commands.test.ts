@@ -1,16 +1,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import {
-  EXTENT_FLAG,
-  FSMAP_FLAG,
-  FSMAP_OWNER,
-  POISON_FLAG,
-  POLICIES,
-  REPORT_KIND,
-} from '../../src/control/protocol.js';
-import type { FileOwnerDocument, PoisonDocument } from '../../src/control/schema.js';
-import { TREES } from '../../src/engine/layout.js';
+import { WHOLE_DEVICE } from '../../src/control/codec.js';
+import { EXTENT_FLAG, POISON_FLAG, POLICIES } from '../../src/control/protocol.js';
+import type { FileOwnerDocument, OwnerDocument, PoisonDocument } from '../../src/control/schema.js';
 import { FakeMount, INFO } from '../control/fake-mount.js';
 import { type CliResult, runFake } from './run.js';
 
@@ -95,53 +88,20 @@ describe('JSON and tables', () => {
   });
 
   test('fsmap has a shared extent once an owner, with paths', async () => {
-    const at = (record: Partial<(typeof fake.fsmap)[number]>) => ({
-      physical: 0,
-      length: 4096,
-      owner: 0,
-      fileOffset: 0,
-      flags: 0,
-      detail: 0,
-      ...record,
-    });
-    fake.owners = POISONED.owners;
-    fake.fsmap = [
-      at({ owner: FSMAP_OWNER.superblock }),
-      at({ physical: 4096, owner: FSMAP_OWNER.metadata, detail: TREES.rmap.id }),
-      at({ physical: 8192, owner: 2, flags: FSMAP_FLAG.shared, detail: 2 }),
-      at({ physical: 8192, owner: 3, flags: FSMAP_FLAG.shared, detail: 2 }),
-      at({ physical: 12288, owner: FSMAP_OWNER.free, flags: FSMAP_FLAG.bad }),
+    const [first, second] = POISONED.owners;
+    fake.owners = [
+      { kind: 'superblock', physical: 0, length: 4096 },
+      { kind: 'metadata', physical: 4096, length: 4096, tree: 'rmap' },
+      { ...first, unwritten: true } as OwnerDocument,
+      second,
+      { kind: 'free', physical: 12288, length: 4096, bad: true },
     ];
     const map = (await json('fsmap', fake.directory)) as { owner: unknown; flags: string[] }[];
-    expect(map.map((entry) => entry.owner)).toMatchObject([
-      { kind: 'superblock' },
-      { kind: 'metadata', tree: 'rmap' },
-      {
-        kind: 'file',
-        ino: 2,
-        paths: ['/a'],
-        open: true,
-        fork: 'data',
-        shareCount: 2,
-        fileOffset: 0,
-        length: 4096,
-      },
-      {
-        kind: 'file',
-        ino: 3,
-        paths: ['/b'],
-        open: false,
-        fork: 'data',
-        shareCount: 2,
-        fileOffset: 0,
-        length: 4096,
-      },
-      { kind: 'free' },
-    ]);
-    expect(map.map((entry) => entry.flags)).toEqual([[], [], ['shared'], ['shared'], ['bad']]);
-    // One question for each file.
-    const asked = fake.requests('report') as { kind: number; a: number }[];
-    expect(asked.filter(({ kind }) => kind === REPORT_KIND.file).map(({ a }) => a)).toEqual([2, 3]);
+    const { bad: _bad, ...free } = fake.owners[4];
+    expect(map.map((entry) => entry.owner)).toEqual([...fake.owners.slice(0, 4), free]);
+    expect(map.map((entry) => entry.flags)).toEqual([[], [], ['shared', 'unwritten'], ['shared'], ['bad']]);
+    expect(fake.requests('owners')[0]).toMatchObject({ offset: 0, length: WHOLE_DEVICE });
+    expect((await run('fsmap', fake.directory)).stdout).toMatch(/\[metadata: rmap\]/);
   });
 
   test('owners', async () => {
@@ -263,7 +223,7 @@ describe('failures are one sentence and status 1', () => {
   });
 
   test('a dead daemon names the command that clears it', async () => {
-    fake.failures.set('fsmap', 'ENOTCONN');
+    fake.failures.set('owners', 'ENOTCONN');
     expect(await sentence('fsmap', fake.directory)).toContain(`rmapfs umount --force ${fake.directory}`);
   });
 
