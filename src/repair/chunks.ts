@@ -24,8 +24,11 @@ export function settleChunks(r: Repair, files: RunIndex): void {
     accepted.push(chunk);
   };
   for (const chunk of sure) accept(chunk);
-  const held = ({ start, length }: Chunk): number =>
-    nodes.filter((n) => n >= start && n < start + length).length;
+  const index = RunIndex.of(nodes.map((start) => ({ start, length: 1 })));
+  const held = ({ start, length }: Chunk): number => {
+    const runs = [...index.within(start, start + length)];
+    return runs.reduce((sum, run) => sum + Math.min(run.end, start + length) - Math.max(run.start, start), 0);
+  };
   const ranked = doubtful
     .filter(({ start, length }) => files.most(start, start + length) === 0)
     .map((chunk) => ({ chunk, nodes: held(chunk) }))

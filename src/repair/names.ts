@@ -52,7 +52,8 @@ export function addEntry(r: Repair, dir: number, name: Uint8Array, ino: number, 
   const { dirent } = r.drafts;
   const hash = nameHash(name);
   let free = -1;
-  for (let seq = 0; seq < HASH_COLLISIONS_MAX; seq++) {
+  const end = Math.min(HASH_COLLISIONS_MAX, sequencesOf(r, dir, hash) + 1);
+  for (let seq = 0; seq < end; seq++) {
     const payload = dirent.get([dir, hash, seq]);
     if (payload === undefined) free = free < 0 ? seq : free;
     else if (Buffer.from(nameOf(payload)).equals(name)) return false;
@@ -63,7 +64,17 @@ export function addEntry(r: Repair, dir: number, name: Uint8Array, ino: number, 
   payload[4] = type;
   payload.set(name, DIRENT_HEADER_BYTES);
   dirent.put([dir, hash, free], payload);
+  const place = `${dir},${hash}`;
+  r.sequences.set(place, Math.max(r.sequences.get(place) ?? 0, free + 1));
   return true;
+}
+
+/** No entry of this hash has this sequence or a higher one. */
+function sequencesOf(r: Repair, dir: number, hash: number): number {
+  const cursor = r.scan.trees.dirent.cursor();
+  const found = cursor.seekLE(dir, hash, 0xffff_ffff, 0);
+  const isSame = found && cursor.key(0) === dir && cursor.key(1) === hash;
+  return Math.max(isSame ? cursor.key(2) + 1 : 0, r.sequences.get(`${dir},${hash}`) ?? 0);
 }
 
 /** How many entries each directory has, whether that exists or not. */

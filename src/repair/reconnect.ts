@@ -33,7 +33,7 @@ function cutCircles(r: Repair): void {
       own.add(at);
       at = r.facts.get(at)?.parent ?? 0;
     }
-    if (own.has(at)) cut.push(Math.min(...way.slice(way.indexOf(at))));
+    if (own.has(at)) cut.push(way.slice(way.indexOf(at)).reduce((a, b) => Math.min(a, b)));
     for (const dir of way) reached.add(dir);
   }
   if (cut.length === 0) return;

@@ -98,6 +98,7 @@ function startRepair(scan: Scan, actions: Actions, txid: number, now: number): R
     lostAndFound: 0,
     salvaged: new Set(),
     found: new Map(),
+    sequences: new Map(),
     chunks: [],
   };
 }

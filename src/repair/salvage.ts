@@ -9,6 +9,7 @@ import {
   TREES,
   type TreeName,
   type TreeSpec,
+  WORDS_PER_BLOCK,
 } from '../engine/layout.js';
 import { blockChecksum } from '../engine/nodes.js';
 import type { Media } from '../media/media.js';
@@ -19,11 +20,15 @@ import { RunIndex } from './runs.js';
 import { badRuns } from './space.js';
 import type { Repair } from './state.js';
 
+const names = Object.keys(TREES) as TreeName[];
+const txidOf = (words: Uint32Array): number => words[NODE.txidHi] * 2 ** 32 + words[NODE.txidLo];
+
 /** A node of the lowest level that nothing leads to, in use or left over from an earlier transaction. */
 interface StrayLeaf {
   readonly block: number;
   readonly txid: number;
-  readonly records: readonly DraftRecord[];
+  readonly first: Key;
+  readonly last: Key;
 }
 
 /**
@@ -41,12 +46,15 @@ export function salvage(r: Repair, media: Media): void {
   let strays: Map<TreeName, StrayLeaf[]> | null = null;
   for (const lost of r.scan.lost) {
     if (lost.level === 0) {
-      const leaf = reader.read(lost.block, TREES[lost.tree]);
-      if (leaf !== null) take(r, lost, [leaf], () => true);
+      take(r, lost, reader.read(lost.block, TREES[lost.tree]), () => true);
     } else if (isWanted(r, lost.tree)) {
       strays ??= reader.strays();
       const found = (strays.get(lost.tree) ?? []).filter((leaf) => !r.scan.nodes.has(leaf.block));
-      take(r, lost, newest(found, lost), knownBy(r, lost.tree));
+      const isKnown = knownBy(r, lost.tree);
+      for (const { block } of newest(found, lost)) {
+        r.salvaged.add(block);
+        take(r, lost, reader.read(block, TREES[lost.tree]), isKnown);
+      }
     }
   }
 }
@@ -62,34 +70,34 @@ function isInside(key: Key, { low, high }: LostSubtree): boolean {
 
 /** The leaves whose keys no newer one has. */
 function newest(leaves: readonly StrayLeaf[], lost: LostSubtree): StrayLeaf[] {
-  const taken: { readonly first: Key; readonly last: Key }[] = [];
-  return [...leaves]
-    .sort((a, b) => b.txid - a.txid)
-    .filter(({ records }) => {
-      const [first, last] = [records[0].key, records[records.length - 1].key];
-      if (!isInside(first, lost) || !isInside(last, lost)) return false;
-      if (taken.some((other) => compareKeys(first, other.last) <= 0 && compareKeys(last, other.first) >= 0))
-        return false;
-      taken.push({ first, last });
-      return true;
-    });
+  const inside = leaves.filter(({ first, last }) => isInside(first, lost) && isInside(last, lost));
+  /** In the order of their keys. */
+  const taken: StrayLeaf[] = [];
+  for (const leaf of inside.sort((a, b) => b.txid - a.txid)) {
+    let low = 0;
+    let high = taken.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (compareKeys(taken[middle].last, leaf.first) < 0) low = middle + 1;
+      else high = middle;
+    }
+    if (low === taken.length || compareKeys(taken[low].first, leaf.last) > 0) taken.splice(low, 0, leaf);
+  }
+  return taken;
 }
 
 function take(
   r: Repair,
   lost: LostSubtree,
-  leaves: readonly StrayLeaf[],
+  records: readonly DraftRecord[],
   isKnown: (record: DraftRecord) => boolean,
 ): void {
   const draft = r.drafts[lost.tree];
-  let count = 0;
-  for (const { block, records } of leaves) {
-    r.salvaged.add(block);
-    for (const { key, value } of records) {
-      if (!isInside(key, lost) || draft.has(key) || !isKnown({ key, value })) continue;
-      draft.put(key, value);
-      count++;
-    }
+  let count = r.found.get(lost.block) ?? 0;
+  for (const record of records) {
+    if (!isInside(record.key, lost) || draft.has(record.key) || !isKnown(record)) continue;
+    draft.put(record.key, record.value);
+    count++;
   }
   r.found.set(lost.block, count);
 }
@@ -130,13 +138,16 @@ class LeafReader {
 
   /** All leaves in the metadata chunks, as far as chunk tree or rmap tell of them, by tree. */
   strays(): Map<TreeName, StrayLeaf[]> {
-    const found = new Map<TreeName, StrayLeaf[]>();
-    const specs = new Map(Object.entries(TREES).map(([name, spec]) => [spec.id as number, name as TreeName]));
+    const found = new Map<TreeName, StrayLeaf[]>(names.map((name) => [name, []]));
     for (const { start, end } of this.#chunks().runs) {
       for (let block = start; block < end; block++) {
-        const name = specs.get(this.#word(block, NODE.treeLevel));
-        const leaf = name === undefined ? null : this.read(block, TREES[name]);
-        if (name !== undefined && leaf !== null) found.set(name, [...(found.get(name) ?? []), leaf]);
+        const words = this.#words(block);
+        const name =
+          words === null ? undefined : names.find((tree) => TREES[tree].id === words[NODE.treeLevel]);
+        const records = name === undefined ? [] : this.read(block, TREES[name]);
+        if (words === null || name === undefined || records.length === 0) continue;
+        const [first, last] = [records[0].key, records[records.length - 1].key];
+        found.get(name)?.push({ block, txid: txidOf(words), first, last });
       }
     }
     return found;
@@ -155,39 +166,37 @@ class LeafReader {
     return RunIndex.of(claims);
   }
 
-  #word(block: number, i: number): number {
-    if (this.#bad.most(block, block + 1) > 0) return 0;
-    return this.#media.words(asPhys(block))[this.#media.wordIndex(asPhys(block)) + i];
+  /** The words of a block; null where there is none that may be read. */
+  #words(block: number): Uint32Array | null {
+    const { blocks } = this.#repair.scan.superblock;
+    if (block <= 0 || block >= blocks - 1 || this.#bad.most(block, block + 1) > 0) return null;
+    const base = this.#media.wordIndex(asPhys(block));
+    return this.#media.words(asPhys(block)).subarray(base, base + WORDS_PER_BLOCK);
   }
 
-  /** The leaf, with its records in the order in which they stand there; null when it is none. */
-  read(block: number, spec: TreeSpec): StrayLeaf | null {
+  /** The records of a leaf in the order in which they stand there; none when it is no leaf of the tree. */
+  read(block: number, spec: TreeSpec): DraftRecord[] {
     const { superblock } = this.#repair.scan;
-    if (block <= 0 || block >= superblock.blocks - 1 || this.#bad.most(block, block + 1) > 0) return null;
-    const word = (i: number): number => this.#word(block, i);
-    const bytes = this.#media.bytes(asPhys(block), 1);
-    const count = word(NODE.count);
-    const txid = word(NODE.txidHi) * 2 ** 32 + word(NODE.txidLo);
+    const words = this.#words(block);
+    if (words === null) return [];
+    const count = words[NODE.count];
     const isOurs =
-      word(NODE.magic) === NODE_MAGIC &&
-      word(NODE.self) === block &&
-      word(NODE.treeLevel) === spec.id &&
-      word(NODE.uuid0) === superblock.uuid.readUInt32LE(0) &&
-      word(NODE.uuid1) === superblock.uuid.readUInt32LE(4) &&
-      txid <= superblock.txid;
-    if (!isOurs || count === 0 || count * leafStride(spec) > NODE_BODY_WORDS) return null;
-    if (word(NODE.crc) !== blockChecksum(bytes, 'node')) return null;
-    const records = Array.from({ length: count }, (_, i) => {
+      words[NODE.magic] === NODE_MAGIC &&
+      words[NODE.self] === block &&
+      words[NODE.treeLevel] === spec.id &&
+      words[NODE.uuid0] === superblock.uuid.readUInt32LE(0) &&
+      words[NODE.uuid1] === superblock.uuid.readUInt32LE(4) &&
+      txidOf(words) <= superblock.txid;
+    if (!isOurs || count * leafStride(spec) > NODE_BODY_WORDS) return [];
+    const bytes = this.#media.bytes(asPhys(block), 1);
+    if (words[NODE.crc] !== blockChecksum(bytes, 'node')) return [];
+    return Array.from({ length: count }, (_, i) => {
       const at = NODE_HEADER_WORDS + i * leafStride(spec);
-      const key = Array.from({ length: spec.keyWords }, (_, k) => word(at + k));
-      if (!spec.variable)
-        return {
-          key,
-          value: Array.from({ length: spec.valueWords }, (_, v) => word(at + spec.keyWords + v)),
-        };
-      const ref = word(at + spec.keyWords);
+      const from = at + spec.keyWords;
+      const key = Array.from(words.subarray(at, from));
+      if (!spec.variable) return { key, value: Array.from(words.subarray(from, from + spec.valueWords)) };
+      const ref = words[from];
       return { key, value: bytes.subarray(ref & 0xffff, (ref & 0xffff) + (ref >>> 16)) };
     });
-    return { block, txid, records };
   }
 }

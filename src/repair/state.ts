@@ -48,6 +48,8 @@ export interface Repair {
   lostAndFound: number;
   /** Leaves that nothing leads to and that are read all the same: they stay untouched until the repair counts. */
   readonly salvaged: Set<number>;
+  /** Of each directory and hash: no entry that the repair adds has this sequence or a higher one. */
+  readonly sequences: Map<string, number>;
   /** Records that were found again of a lost subtree, by its block. */
   readonly found: Map<number, number>;
   /** The metadata chunks, in order. */

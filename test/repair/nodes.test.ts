@@ -13,6 +13,7 @@ import { FakeClock } from '../support/mem-context.js';
 import { makeSmallImage, SMALL_BLOCKS } from '../support/small-region.js';
 import { mediumOf, type Seen, snapshot } from '../support/snapshot.js';
 
+const EFFORT = Number(process.env.RMAPFS_EFFORT ?? 1);
 const clock = new FakeClock();
 const image = makeSmallImage();
 const nodes = [...(checkRegion(mediumOf(image)).scan?.nodes ?? [])];
@@ -128,7 +129,7 @@ describe('any nodes', () => {
         // There is nothing left to do.
         expect(repairRegion(media, { dryRun: true, now: 5 })).toMatchObject({ actions: [], problems: [] });
       }),
-      { numRuns: 60 },
+      { numRuns: 40 * EFFORT },
     );
   });
 
@@ -187,7 +188,7 @@ describe('records', () => {
         expect(checkRegion(media).problems).toEqual([]);
         mountsAndWrites(media);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 * EFFORT },
     );
   });
 });
