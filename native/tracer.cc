@@ -166,6 +166,8 @@ bool AwaitTracer(Shared& shared) {
     return shared.seized ? more < kRunnableWaitMs && shared.task.is_on_its_way() : more < kSeizeWaitMs;
   };
   for (int more = 0; !in_time && goes_on(more); more += kLookEveryMs) {
+    // The news of a stop may have been taken by another thread: see AwaitStop().
+    if (shared.seized) WakeThread(shared.tracer_tid);
     in_time = shared.changed.wait_for(lock, std::chrono::milliseconds(kLookEveryMs), is_finished);
   }
   if (in_time) return true;

@@ -1,6 +1,6 @@
 import type { Policy } from '../control/protocol.js';
 import type { Engine } from '../engine/api.js';
-import { broken, errnoOf, FsError, InvariantError } from '../errors.js';
+import { broken, CorruptionError, errnoOf, FsError, InvariantError } from '../errors.js';
 import { INIT_FLAG, INIT_FLAG2, OPCODE, OPCODE_LIMIT, OPCODE_NAMES } from '../fuse/abi.js';
 import { DirentWriter } from '../fuse/dirents.js';
 import type { Connection } from '../fuse/negotiate.js';
@@ -228,10 +228,19 @@ export class Vfs {
         operation(this.#context, request, reply);
         return;
       } catch (error) {
-        if (reply.done || engine.changes !== changes || !madeAgain(this.#context, error, request))
-          throw error;
+        if (engine.changes !== changes) this.#cutOff(error, OPCODE_NAMES[request.opcode] ?? 'an operation');
+        else if (!reply.done && madeAgain(this.#context, error, request)) continue;
+        throw error;
       }
     }
+  }
+
+  /**
+   * An operation came upon damage in the middle of its changes. Of two trees that must agree only one may have its
+   * part, so this must not become durable: XFS shuts down when it cancels a transaction that is dirty.
+   */
+  #cutOff(error: unknown, what: string): void {
+    if (error instanceof CorruptionError) this.shutDown(`${what} was cut off: ${error.message}`);
   }
 
   /** Whether somebody else answers: a page fault met a bad block, and its thread gets more than EIO. */
@@ -254,17 +263,19 @@ export class Vfs {
 
   /** Main has invalidated the pages for a remap job: does it, and hands out the answer. */
   runRemap(id: number): void {
-    const { remaps, outbox } = this.#context;
+    const { engine, remaps, outbox } = this.#context;
     const remap = remaps.take(id);
     if (remap === undefined) {
       outbox.log('error', `there is no remap job ${id}`);
       return;
     }
     let reply: Uint8Array;
+    const changes = engine.begin();
     try {
       this.#context.caller.tid = remap.tid;
       reply = ioctlReply(remap.unique, 0, remap.run());
     } catch (error) {
+      if (engine.changes !== changes) this.#cutOff(error, `remap job ${id}`);
       reply = ioctlReply(remap.unique, this.#errnoFor(error, `remap job ${id}`), null);
     }
     remaps.finish(id, remap, reply);

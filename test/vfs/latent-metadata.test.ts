@@ -19,6 +19,7 @@ import {
   fuse_write_in,
   OPCODE,
 } from '../../src/fuse/abi.js';
+import type { Media } from '../../src/media/media.js';
 import { memoryMedia } from '../../src/media/memory.js';
 import { asPhys, BLOCK_SIZE, type Ino, ROOT_INO } from '../../src/types.js';
 import { type Answer, cstring, FuseHarness, fill, StepClock } from '../support/fuse-harness.js';
@@ -39,8 +40,11 @@ class Mounted {
   readonly engine: RegionEngine;
   readonly fuse: FuseHarness;
 
+  readonly media: Media;
+
   constructor(image: Buffer) {
-    this.engine = openEngine(memoryMedia(BLOCKS, { image }), { clock });
+    this.media = memoryMedia(BLOCKS, { image });
+    this.engine = openEngine(this.media, { clock });
     this.fuse = new FuseHarness(this.engine, clock);
   }
 
@@ -192,4 +196,32 @@ describe('a latent error in metadata that other trees tell', () => {
       expect(m.fuse.outbox.failures[0].metadata.lost).toMatch(new RegExp(`a node of the ${tree} tree`));
     }
   });
+});
+
+describe('a node that was damaged without a word', () => {
+  test.each(['append', 'overwrite', 'truncate', 'punch', 'copy'])(
+    '%s: nothing of what it had begun becomes durable',
+    (what) => {
+      const image = makeImage();
+      let cutOff = 0;
+      for (const block of nodesOf(new Mounted(image), 'rmap')) {
+        const m = new Mounted(image);
+        const bytes = m.media.bytes(asPhys(block), 1);
+        const good = Buffer.from(bytes);
+        const { changes } = m.engine;
+        bytes.fill(0xdd);
+        const { error } = OPERATIONS[what](m);
+        const begun = error !== 0 && m.engine.changes !== changes;
+        expect(m.engine.info.shutdown).toBe(begun);
+        if (!begun) continue;
+        cutOff += 1;
+        expect(error).toBe(-errnoOf('EIO'));
+        expect(m.fuse.outbox.logs.join()).toMatch(/was cut off: corruption in block/);
+        m.engine.close();
+        good.copy(m.media.bytes(asPhys(block), 1));
+        expect(new Mounted(Buffer.from(m.media.bytes(asPhys(0), BLOCKS))).problems).toEqual([]);
+      }
+      expect(cutOff).toBeGreaterThan(0);
+    },
+  );
 });
