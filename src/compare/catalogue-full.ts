@@ -7,7 +7,13 @@ const FULL = [
 ];
 const LOOKS = ['look a', 'look b', 'look c', 'kept x 5'];
 
-const onFull = (...lines: string[]): string[] => [...FULL, ...lines, ...LOOKS, 'drain x', ...LOOKS.slice(0, 3)];
+const onFull = (...lines: string[]): string[] => [
+  ...FULL,
+  ...lines,
+  ...LOOKS,
+  'drain x',
+  ...LOOKS.slice(0, 3),
+];
 
 export const FULL_CASES: Readonly<Record<string, readonly string[]>> = {
   'full: what was acknowledged holds, and after a remount': onFull('kept x 5', 'remount', 'kept x 5'),
@@ -18,10 +24,28 @@ export const FULL_CASES: Readonly<Record<string, readonly string[]>> = {
     ...['write c 64K 4096 7', 'append c 0 4096 7', 'dwrite b 0 8192 7', 'allocate c 64K 1M'],
   ),
   'full: punch and truncate give space back': onFull(
-    ...['punch c 0 32K', 'fsync c', 'look c', 'truncate c 40000', 'fsync c', 'look c', 'truncate c 0', 'fsync c'],
+    ...[
+      'punch c 0 32K',
+      'fsync c',
+      'look c',
+      'truncate c 40000',
+      'fsync c',
+      'look c',
+      'truncate c 0',
+      'fsync c',
+    ],
   ),
   'full: unlink gives space back, and it can be written': onFull(
-    ...['unlink x1', 'pause', 'create d 644', 'write d 0 64K 4', 'fsync d', 'look d', 'unlink d', 'create x1 644'],
+    ...[
+      'unlink x1',
+      'pause',
+      'create d 644',
+      'write d 0 64K 4',
+      'fsync d',
+      'look d',
+      'unlink d',
+      'create x1 644',
+    ],
   ),
   'full: names and times of what is there can change': onFull(
     ...['chmod c 600', 'utimes c 5 6', 'rename c c2', 'rename c2 c', 'fsync c'],
