@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { currentMounts } from '../src/cli/mounts.js';
 import { type Comparison, compareFilesystems } from '../src/compare/compare.js';
 import { dataScript } from '../src/compare/data-script.js';
 import { Pair, type Sabotage } from '../src/compare/pair.js';
 import { scriptText } from '../src/compare/replay.js';
+import { daemonOf } from './support/daemon.js';
 import { CLI, cli } from './support/harness.js';
 import { references } from './support/reference.js';
 import { run, waitFor } from './support/run.js';
@@ -28,6 +30,16 @@ async function withPair<T>(sabotage: Sabotage, use: (pair: Pair) => Promise<T>):
 }
 
 const honest: Sabotage = (line) => line;
+
+/** The regions of the comparisons that a process makes. */
+const regions = (pid: number): string[] =>
+  readdirSync('/dev/shm')
+    .filter((name) => name.startsWith(`rmapfs-compare-${pid}-`))
+    .map((name) => join('/dev/shm', name, 'rmapfs.image'));
+
+/** The region of the only one, once a file was made on it. */
+const regionOf = (pid: number): string | undefined =>
+  regions(pid).find((region) => existsSync(join(dirname(region), 'rmapfs/round-1/a')));
 
 /** What a comparison of the process has left. */
 function traces(pid: number): string[] {
@@ -80,6 +92,51 @@ const compareWithXfs = (): void => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+
+  it('a daemon that ends in the middle is a difference, and nothing of it stays', async () => {
+    const lines = ['create a 644', 'write a 0 64K 1', ...Array<string>(200).fill('pause'), 'look a', 'tree'];
+    const directory = mkdtempSync(join(tmpdir(), 'rmapfs-replay-'));
+    try {
+      const file = join(directory, 'script');
+      writeFileSync(file, scriptText(lines, 'a test'));
+      const child = spawn(process.execPath, [CLI, 'compare', '--replay', file, '--sh', directory], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const pid = child.pid ?? 0;
+      const ended = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
+      const said = text(child.stdout);
+      const region = await waitFor('the first file', () => regionOf(pid), 60_000);
+      process.kill(daemonOf(region), 'SIGKILL');
+      expect(await ended).toBe(1);
+      const output = await said;
+      expect(output).toMatch(/\n {2}rmapfs: the daemon of rmapfs has ended: -1 (ENOTCONN|ECONNABORTED)/);
+      expect(output).toMatch(/: 1 difference\n/);
+      expect(traces(pid)).toEqual([]);
+      expect(readFileSync(join(directory, 'difference-1.sh'), 'utf8')).toContain("step 'write a 0 64K 1'");
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('a daemon that is gone when it is to be mounted again is a difference too', async () => {
+    let victim = '';
+    const killer: Sabotage = (line) => {
+      if (line === 'pause' && victim === '') {
+        [victim] = regions(process.pid);
+        process.kill(daemonOf(victim), 'SIGKILL');
+      }
+      return line;
+    };
+    const script = ['create a 644', 'remount', 'pause', 'remount', 'look a'];
+    const [lost, after] = await withPair(killer, async (pair) => [
+      await pair.run(script),
+      await pair.run(script),
+    ]);
+    expect(lost.mismatch).toMatchObject({ line: 'remount', index: 3 });
+    expect(lost.mismatch?.rmapfs).toContain('umount');
+    expect(after.mismatch).toBeUndefined();
+    expect(traces(process.pid)).toEqual([]);
   });
 
   it('Ctrl-C takes everything away', async () => {

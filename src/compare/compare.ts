@@ -140,7 +140,8 @@ async function shrinkMismatch(
   mismatch: Mismatch,
   options: CompareOptions,
 ): Promise<{ script: string[]; mismatch: Mismatch }> {
-  for (const renew of [false, true]) {
+  // A lost daemon has taken its filesystem with it: they are new ones in any case.
+  for (const renew of mismatch.daemonLost ? [true] : [false, true]) {
     let last = mismatch;
     const fails = async (part: readonly string[]): Promise<boolean> => {
       if (options.interrupted?.()) return false;

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { CompareError } from './programs.js';
 import { Side } from './side.js';
-import { judge } from './verdict.js';
+import { isLost, judge } from './verdict.js';
 
 /** A line of a script that both filesystems answered, and how. */
 export interface Step {
@@ -15,6 +15,8 @@ export interface Step {
 /** The first line whose answers differ. */
 export interface Mismatch extends Step {
   index: number;
+  /** The daemon has ended: the answer says so. */
+  daemonLost: boolean;
 }
 
 export interface ScriptResult {
@@ -26,8 +28,16 @@ export interface ScriptResult {
 /** Changes a line for rmapfs only. For tests of the comparison itself. */
 export type Sabotage = (line: string) => string;
 
-/** What a lost agent or daemon is answered with. */
+/** After such an answer the filesystem may be of no use any more. */
 const BROKEN = /^-1 (ENOTCONN|ECONNABORTED|EIO|ESHUTDOWN)\b/;
+const DAEMON_LOST = 'the daemon of rmapfs has ended';
+
+/** Unmounts and mounts one side; its agent is in the directory of the script before and after. */
+async function again(side: Side, name: string): Promise<void> {
+  await side.run(['leave']);
+  await side.remount();
+  await side.run([`enter ${name}`]);
+}
 
 /** Two filesystems that are asked the same. */
 export class Pair {
@@ -87,7 +97,10 @@ export class Pair {
         const mismatch = await this.#ask(part, steps, at);
         if (mismatch !== undefined) return { steps, mismatch: await this.#clear(name, mismatch) };
         at += part.length + 1;
-        if (end !== -1) steps.push(await this.#remount(name));
+        if (end === -1) continue;
+        const step = await this.#remount(name);
+        steps.push(step);
+        if (step.rmapfs !== step.xfs) return { steps, mismatch: { ...step, index: end, daemonLost: false } };
       }
       const mismatch = await this.#ask([`end ${name}`], steps, script.length);
       if (steps.pop()?.xfs !== '0 0') this.#broken = true;
@@ -113,7 +126,9 @@ export class Pair {
       steps.push(step);
       if (verdict !== 'differs') continue;
       if (BROKEN.test(step.rmapfs)) this.#broken = true;
-      return { ...step, index: from + i };
+      const daemonLost = isLost(step.rmapfs);
+      if (daemonLost) step.rmapfs = `${DAEMON_LOST}: ${step.rmapfs}`;
+      return { ...step, index: from + i, daemonLost };
     }
     return undefined;
   }
@@ -125,13 +140,14 @@ export class Pair {
     return [error.message];
   }
 
+  /** A daemon that cannot be unmounted or mounted again is a difference too. */
   async #remount(name: string): Promise<Step> {
-    for (const side of [this.#xfs, this.#rmapfs]) {
-      await side.run(['leave']);
-      await side.remount();
-      await side.run([`enter ${name}`]);
-    }
-    return { line: 'remount', xfs: '0 0', rmapfs: '0 0' };
+    await again(this.#xfs, name);
+    const rmapfs = await again(this.#rmapfs, name).then(
+      () => '0 0',
+      (error: unknown) => this.#lost(error)[0],
+    );
+    return { line: 'remount', xfs: '0 0', rmapfs };
   }
 
   /** After a difference the directory goes as well; where that cannot be, both filesystems are made anew. */

@@ -12,6 +12,9 @@ export function hasFineTimes(release: string): boolean {
 
 const shown = hasFineTimes(os.release()) ? (answer: string) => answer : withoutTimes;
 
+/** What the system calls of an agent are answered with when the daemon of its mount has ended. */
+export const isLost = (answer: string): boolean => /^-1 (ENOTCONN|ECONNABORTED)\b/.test(answer);
+
 /**
  * @param step one line and its answers
  * @param before the lines of the same script that were run before it
@@ -22,6 +25,8 @@ export function judge(
 ): Verdict {
   const [xfs, rmapfs] = [shown(step.xfs), shown(step.rmapfs)];
   if (xfs === rmapfs) return 'same';
+  // Nothing is meant to end the daemon, whatever came before.
+  if (isLost(rmapfs)) return 'differs';
   const asked = { words: step.line.split(' '), xfs, rmapfs, before };
   const known = KNOWN.find((difference) => difference.is(asked));
   return known === undefined ? 'differs' : { known: known.id };

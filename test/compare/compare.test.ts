@@ -45,6 +45,14 @@ describe('verdict', () => {
     );
   });
 
+  it('a daemon that has ended is never meant', () => {
+    const before = [{ line: 'truncate a 17T', known: 'largest-file' }];
+    const step = (rmapfs: string) => ({ line: 'look a', xfs: '1 0 hash=1 [a]', rmapfs });
+    expect(judge(step('2 0 hash=2 [a]'), before)).toEqual({ known: 'largest-file' });
+    for (const lost of ['-1 ENOTCONN', '-1 ECONNABORTED [a none]'])
+      expect(judge(step(lost), before)).toBe('differs');
+  });
+
   it('a block that is shared on XFS only is never meant', () => {
     const map = (extents: string) => `0 0 data=0-4096 extents:${extents} blocks=all [a 100644 1 0 0 1 -]`;
     expect(judged('map a', map(' 0-4096s'), map(' 0-4096'), 'truncate a 5')).toBe('differs');
