@@ -18,6 +18,7 @@
 /* What is left to writes after the rest was preallocated: the more, the longer it takes. */
 #define LEFT (12ll << 20)
 #define WAITS_MAX 1000
+#define REFUSALS 3
 
 /* Bytes of each file that were acknowledged; the first file is preallocated and has none. */
 static long long lengths[FILES_MAX];
@@ -39,12 +40,16 @@ static int open_nth(const char *prefix, int n, int flags)
 	return open(name, flags | O_CLOEXEC, 0644);
 }
 
-/* Until not even a block fits. What was set aside for the writes before is given back by fsync. */
+/*
+ * Until not even a block fits, several times: what was set aside for the writes before, and what was freed a moment ago,
+ * comes back when all is written out.
+ */
 static int fill_file(int fd, long long seed, long long *length)
 {
 	uint8_t *bytes = buffer_of(CHUNK);
+	size_t size = CHUNK;
 
-	for (size_t size = CHUNK; size >= BLOCK;) {
+	for (int refused = 0; refused < REFUSALS;) {
 		ssize_t done;
 
 		if (*length >= 4ll * CHUNK)
@@ -55,7 +60,15 @@ static int fill_file(int fd, long long seed, long long *length)
 			*length += done;
 		else if (errno != ENOSPC)
 			return -1;
-		if (done < (ssize_t)size && (fsync(fd) != 0 || done <= 0))
+		if (done == (ssize_t)size) {
+			refused = 0;
+			continue;
+		}
+		if (fsync(fd) != 0 || syncfs(fd) != 0)
+			return -1;
+		if (done <= 0 && size == BLOCK)
+			refused++;
+		else if (done <= 0)
 			size /= 2;
 	}
 	errno = ENOSPC;

