@@ -78,8 +78,7 @@ function repaired(media: Media, title: string): Map<string, Seen> {
   const engine = openEngine(media, { clock });
   const after = snapshot(engine);
   engine.create(ROOT_INO, Buffer.from('after'), { mode: S_IFREG | 0o600, uid: 0, gid: 0 });
-  engine.close();
-  expect([title, checkRegion(media).problems]).toEqual([title, []]);
+  engine.commit();
   return after;
 }
 
