@@ -24,7 +24,7 @@ export function checkMountpoint(asked: string, dir: string): string {
   if (mounted?.type.startsWith('fuse') && isDead(resolved)) {
     throw failure(
       asked,
-      `a mount whose daemon is gone is there; clear it with: rmapfs umount --force ${dir}`,
+      `the daemon of the mount there is gone; clear it with: rmapfs umount --force ${dir}`,
     );
   }
   return resolved;
