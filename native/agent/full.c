@@ -41,8 +41,8 @@ static int open_nth(const char *prefix, int n, int flags)
 }
 
 /*
- * Until not even a block fits, several times: what was set aside for the writes before, and what was freed a moment ago,
- * comes back when all is written out.
+ * Until not even a block fits, several times: what was set aside for the writes before, and what was freed a moment
+ * ago, comes back when all is written out.
  */
 static int fill_file(int fd, long long seed, long long *length)
 {
