@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Answers of many records: an array in the target's memory, written some records at a time. */
+#define _GNU_SOURCE
 #include "exec.h"
 
 #include <string.h>
