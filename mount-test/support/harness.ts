@@ -3,6 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { checkRegion } from '../../src/check/region.js';
+import { parseSize } from '../../src/cli/arguments.js';
+import { systemClock } from '../../src/cli/region.js';
+import { mkfs } from '../../src/engine/index.js';
 import { openRegion } from '../../src/media/region.js';
 import { daemonOf, isAlive, mountOf } from './daemon.js';
 import { type Finished, run, waitFor } from './run.js';
@@ -97,8 +100,17 @@ export class Mounted {
     return join(this.dir, ...parts);
   }
 
+  /** In this process, as all that is done for each test and not tested by it: a command line takes longer to start. */
   mkfs(): void {
-    cliOk('mkfs', this.region, '--size', this.#options.size ?? '64M');
+    const media = openRegion(this.region, {
+      readOnly: false,
+      create: { size: parseSize(this.#options.size ?? '64M') },
+    });
+    try {
+      mkfs(media, { label: '', clock: systemClock, uid: 0, gid: 0 });
+    } finally {
+      media.close();
+    }
   }
 
   mount(): void {
@@ -119,21 +131,20 @@ export class Mounted {
   }
 
   /**
-   * Unmounts through the command line and waits until the daemon has ended. A process that has ended keeps the mount
+   * Unmounts and waits until the daemon has ended. A process that has ended keeps the mount
    * busy for a moment more while somebody (another daemon that looks for victims) reads its /proc/PID/maps.
    */
   async umount(): Promise<void> {
-    const isBusy = ({ status, stderr }: CliResult): boolean => status !== 0 && /in use/.test(stderr);
+    const isBusy = ({ status, stderr }: Finished): boolean => status !== 0 && /busy/.test(stderr);
     const done = await waitFor(
       `unmount of ${this.dir}, which is in use`,
       () => {
-        const tried = cli('umount', this.dir);
+        const tried = run('umount', [this.dir]);
         return isBusy(tried) ? undefined : tried;
       },
       BUSY_LIMIT_MS,
     );
-    if (done.status !== 0)
-      throw new Error(`rmapfs umount ${this.dir}: status ${done.status}: ${done.stderr}`);
+    if (done.status !== 0) throw new Error(`umount ${this.dir}: status ${done.status}: ${done.stderr}`);
     await this.ended();
   }
 
@@ -158,7 +169,7 @@ export class Mounted {
     this.#watchdog.daemon = 0;
   }
 
-  /** Checks the region, which nobody uses now. In this process: starting the command line takes longer. */
+  /** Checks the region, which nobody uses now. */
   fsck(): void {
     const media = openRegion(this.region, { readOnly: true });
     try {

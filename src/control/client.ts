@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { z } from 'zod';
+import { z } from 'zod/v3';
 import { REPORT_BYTES_MAX } from '../limits.js';
 import {
   type BadBlockRecord,

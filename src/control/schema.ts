@@ -1,20 +1,25 @@
-import { z } from 'zod';
+import { z } from 'zod/v3';
 
 /**
  * The JSON documents of the REPORT ioctl. The daemon writes them and the client checks them; fields may be
  * added, so unknown ones are kept. Sizes and offsets are bytes.
+ *
+ * Every command and every daemon loads this: zod's first interface is a third of its present one to load
+ * (docs/DECISIONS.md).
  */
+
+const loose = <T extends z.ZodRawShape>(shape: T) => z.object(shape).passthrough();
 
 const size = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const count = z.number().int().nonnegative();
 
-export const InfoDocument = z.looseObject({
+export const InfoDocument = loose({
   label: z.string(),
   uuid: z.string(),
   /** Size of the filesystem in bytes. */
   size,
   blockSize: count,
-  blocks: z.looseObject({
+  blocks: loose({
     total: count,
     free: count,
     /** Blocks with two owners and more. */
@@ -41,7 +46,7 @@ export type InfoDocument = z.infer<typeof InfoDocument>;
 /** Where in the region an owner's part lies. */
 const range = { physical: size, length: size, /** A part of it is bad. */ bad: z.boolean().optional() };
 
-export const FileOwnerDocument = z.looseObject({
+export const FileOwnerDocument = loose({
   kind: z.literal('file'),
   ino: count,
   /** Paths from the root of the mount ("/a/b"); empty when the file has no link any more. */
@@ -58,9 +63,9 @@ export type FileOwnerDocument = z.infer<typeof FileOwnerDocument>;
 
 export const OwnerDocument = z.discriminatedUnion('kind', [
   FileOwnerDocument,
-  z.looseObject({ kind: z.literal('metadata'), tree: z.string(), ...range }),
-  z.looseObject({ kind: z.literal('superblock'), ...range }),
-  z.looseObject({ kind: z.literal('free'), ...range }),
+  loose({ kind: z.literal('metadata'), tree: z.string(), ...range }),
+  loose({ kind: z.literal('superblock'), ...range }),
+  loose({ kind: z.literal('free'), ...range }),
 ]);
 export type OwnerDocument = z.infer<typeof OwnerDocument>;
 
@@ -68,10 +73,10 @@ export type OwnerDocument = z.infer<typeof OwnerDocument>;
 export const OwnersDocument = z.array(OwnerDocument);
 
 /** The document of REPORT_KIND.file. Of a file that is gone: no paths, and not open. */
-export const FileDocument = z.looseObject({ ino: count, paths: z.array(z.string()), open: z.boolean() });
+export const FileDocument = loose({ ino: count, paths: z.array(z.string()), open: z.boolean() });
 export type FileDocument = z.infer<typeof FileDocument>;
 
-export const VictimDocument = z.looseObject({
+export const VictimDocument = loose({
   pid: count,
   tid: count,
   comm: z.string(),
@@ -91,7 +96,7 @@ export const VictimDocument = z.looseObject({
 export type VictimDocument = z.infer<typeof VictimDocument>;
 
 /** The document that POISON answers the id of. */
-export const PoisonDocument = z.looseObject({
+export const PoisonDocument = loose({
   ...range,
   latent: z.boolean(),
   owners: z.array(OwnerDocument),
@@ -102,12 +107,10 @@ export const PoisonDocument = z.looseObject({
   /** Bytes that were not bad before: with 0 nothing was changed and nobody told. */
   newlyBad: size.optional(),
   /** Tree nodes in the range that were made again elsewhere, and why the filesystem has shut down, if it has. */
-  metadata: z
-    .looseObject({
-      repaired: z.array(z.looseObject({ tree: z.string(), ...range })),
-      lost: z.string().nullable(),
-    })
-    .optional(),
+  metadata: loose({
+    repaired: z.array(loose({ tree: z.string(), ...range })),
+    lost: z.string().nullable(),
+  }).optional(),
   /** Processes looked at, those that ended meanwhile, and those of other users when the daemon is not root's. */
   scan: z
     .object({ processes: z.number().int(), ended: z.number().int(), unreadable: z.number().int() })
@@ -139,7 +142,7 @@ export type FoundBy = z.infer<typeof FoundBy>;
 /** A failure event: one line of `rmapfs events --follow --json`. */
 export const EventDocument = z.discriminatedUnion('type', [
   /** Memory is known to have failed, and whoever had to be told has been. */
-  z.looseObject({
+  loose({
     ...stamp,
     type: z.literal('media-error'),
     ...range,
@@ -151,7 +154,7 @@ export const EventDocument = z.discriminatedUnion('type', [
     victims: count,
   }),
   /** The bytes of a file that the failure took: one for each owner of the range. */
-  z.looseObject({
+  loose({
     ...stamp,
     type: z.literal('data-lost'),
     ino: count,
@@ -159,11 +162,11 @@ export const EventDocument = z.discriminatedUnion('type', [
     fileOffset: size,
     ...range,
   }),
-  z.looseObject({ ...stamp, type: z.literal('healed'), ...range, by: z.enum(['write', 'unpoison']) }),
-  z.looseObject({ ...stamp, type: z.literal('metadata-repaired'), ...range, tree: z.string() }),
-  z.looseObject({ ...stamp, type: z.literal('shutdown'), reason: z.string() }),
+  loose({ ...stamp, type: z.literal('healed'), ...range, by: z.enum(['write', 'unpoison']) }),
+  loose({ ...stamp, type: z.literal('metadata-repaired'), ...range, tree: z.string() }),
+  loose({ ...stamp, type: z.literal('shutdown'), reason: z.string() }),
   /** The mount began with blocks that were known to be bad. `length`: all of them, in bytes. */
-  z.looseObject({ ...stamp, type: z.literal('remount-with-bad-blocks'), ranges: count, length: size }),
+  loose({ ...stamp, type: z.literal('remount-with-bad-blocks'), ranges: count, length: size }),
 ]);
 export type EventDocument = z.infer<typeof EventDocument>;
 

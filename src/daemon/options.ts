@@ -1,11 +1,13 @@
-import { z } from 'zod';
+import { z } from 'zod/v3';
 import { CACHE_POLICIES } from '../types.js';
+
+const strict = <T extends z.ZodRawShape>(shape: T) => z.object(shape).strict();
 
 /**
  * What `rmapfs mount` asks of the daemon. It travels as the only argument of src/daemon/main.ts, as JSON, so
  * that it can be read in a process list.
  */
-export const DaemonOptions = z.strictObject({
+export const DaemonOptions = strict({
   /** Absolute path of the region. */
   region: z.string().startsWith('/'),
   /** Absolute path of the directory to mount on. */
@@ -34,7 +36,7 @@ export type DaemonOptions = z.infer<typeof DaemonOptions>;
  * status 1 by itself. The starter then disconnects; that is no reason for the daemon to end.
  */
 export const DaemonMessage = z.union([
-  z.strictObject({ ready: z.literal(true), notice: z.string().optional() }),
-  z.strictObject({ error: z.string() }),
+  strict({ ready: z.literal(true), notice: z.string().optional() }),
+  strict({ error: z.string() }),
 ]);
 export type DaemonMessage = z.infer<typeof DaemonMessage>;
