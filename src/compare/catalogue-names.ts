@@ -191,6 +191,7 @@ export const NAME_CASES: Readonly<Record<string, readonly string[]>> = {
     ],
     ...['mknod n 20600 1 3', 'mknod . 10644 0 0', 'flags a i', 'flags a -'],
   ],
+  'names: a chown of nothing by somebody else': ['create b 2775', 'user 1000', 'chown b -1 -1', 'user 0'],
   'names: chmod and chown take privileges away': [
     ...[
       'create a 6755',

@@ -135,6 +135,14 @@ export const KNOWN: readonly Known[] = [
       words[0] === 'rename' && (words[3] ?? '').includes('x') && withoutTimes(xfs) === withoutTimes(rmapfs),
   },
   {
+    id: 'chown-nothing',
+    row: 'chown(path, -1, -1) of a set-id file by somebody else',
+    is: ({ words, xfs, rmapfs }) =>
+      words.slice(0, 1).concat(words.slice(2)).join(' ') === 'chown -1 -1' &&
+      xfs.startsWith('-1 EPERM') &&
+      rmapfs.startsWith('0 0'),
+  },
+  {
     id: 'followed-link',
     row: 'atime of a symbolic link that is followed',
     is: ({ words, xfs, rmapfs, before }) =>

@@ -86,8 +86,11 @@ class NameScript {
         return `mknod ${this.#path()} ${r.pick(['10644', '140600', '20600', '60660'])} ${r.below(300)} ${r.below(3)}`;
       case 'tmpfile':
         return `tmpfile ${r.pick(DIRECTORIES)} ${this.#path()} ${r.below(9000)} ${r.below(9)}`;
-      case 'chown':
-        return `chown ${this.#path()} ${this.#owner()} ${this.#owner()}`;
+      case 'chown': {
+        const [path, uid, gid] = [this.#path(), this.#owner(), this.#owner()];
+        // Of nothing it is another thing, see known.ts: all that follows would differ.
+        return `chown ${path} ${uid} ${`${uid}${gid}` === '-1-1' ? '0' : gid}`;
+      }
       case 'utimes':
         return `utimes ${this.#path()} ${this.#time()} ${this.#time()}`;
       case 'access':
