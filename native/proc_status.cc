@@ -44,8 +44,7 @@ ThreadStatus ReadThreadStatus(pid_t pid, pid_t tid) {
           std::strtoull(blocked + std::strlen("\nSigBlk:\t"), nullptr, 16)};
 }
 
-bool HasEnded(pid_t pid, pid_t tid) {
-  const ThreadStatus status = ReadThreadStatus(pid, tid);
+bool HasEnded(const ThreadStatus& status) {
   return !status.exists || status.state == 'Z' || status.state == 'X';
 }
 

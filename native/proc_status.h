@@ -16,7 +16,7 @@ struct ThreadStatus {
 ThreadStatus ReadThreadStatus(pid_t pid, pid_t tid);
 
 // Whether the thread has ended, reaped or not.
-bool HasEnded(pid_t pid, pid_t tid);
+bool HasEnded(const ThreadStatus& status);
 
 // Whether the thread runs (or waits for a CPU), or waits in the kernel but not in a system call: in a page fault.
 bool IsRunningOrInFault(pid_t pid, pid_t tid);

@@ -72,9 +72,9 @@ SigbusOutcome Trace(const SigbusRequest& request, int wait_ms) {
 SigbusOutcome DeliverSigbus(const SigbusRequest& request) {
   const int err = EnsureWakeHandler();
   if (err != 0) return Failed(err, "sigaction");
-  if (HasEnded(request.pid, request.tid)) return Failed(ESRCH, "tgkill");
-  if (request.start_ticks != 0 && ReadStartTicks(request.pid) != request.start_ticks) return Failed(ESRCH, "tgkill");
   const ThreadStatus status = ReadThreadStatus(request.pid, request.tid);
+  if (HasEnded(status)) return Failed(ESRCH, "tgkill");
+  if (request.start_ticks != 0 && ReadStartTicks(request.pid) != request.start_ticks) return Failed(ESRCH, "tgkill");
   if ((status.blocked & kSigbusBit) == 0) return Trace(request, request.wait_ms);
   // A running handler of SIGBUS blocks it too, and ends soon: only a lasting block is answered as such.
   const SigbusOutcome outcome = Trace(request, std::min(request.wait_ms, kBlockedWaitMs));

@@ -87,7 +87,7 @@ class Tracer {
   TraceOutcome Run() {
     if (ptrace(PTRACE_SEIZE, task_.tid, nullptr, nullptr) != 0) {
       const int err = errno;
-      return Failed(err == EPERM && HasEnded(task_.pid, task_.tid) ? ESRCH : err, "ptrace");
+      return Failed(err == EPERM && HasEnded(ReadThreadStatus(task_.pid, task_.tid)) ? ESRCH : err, "ptrace");
     }
     {
       const std::lock_guard<std::mutex> lock(shared_.mutex);

@@ -19,7 +19,8 @@ export function findInExtents(subject: CheckSubject, problems: Problems): Iterab
   return owned;
 }
 
-interface Extent {
+/** Blocks of a file, as a record of the bmap or of the rmap has them. */
+export interface Extent {
   readonly ino: number;
   readonly from: number;
   readonly physical: number;

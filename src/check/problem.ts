@@ -27,18 +27,24 @@ export interface Problem extends Place {
   repaired: boolean;
 }
 
-/** Collects problems, at most CHECK_PROBLEMS_MAX of each kind, so that one kind does not hide the others. */
-export class Problems {
-  readonly list: Problem[] = [];
-  /** Problems that are not listed. */
+/** Collects findings, at most CHECK_PROBLEMS_MAX of each kind, so that one kind does not hide the others. */
+export class Findings<F extends { readonly kind: ProblemKind }> {
+  readonly list: F[] = [];
+  /** Findings that are not listed. */
   omitted = 0;
   readonly #counts = new Map<ProblemKind, number>();
 
-  add(kind: ProblemKind, detail: string, place: Place = {}): void {
-    const count = (this.#counts.get(kind) ?? 0) + 1;
-    this.#counts.set(kind, count);
-    if (count <= CHECK_PROBLEMS_MAX) this.list.push({ kind, detail, ...place, repaired: false });
+  protected take(finding: F): void {
+    const count = (this.#counts.get(finding.kind) ?? 0) + 1;
+    this.#counts.set(finding.kind, count);
+    if (count <= CHECK_PROBLEMS_MAX) this.list.push(finding);
     else this.omitted++;
+  }
+}
+
+export class Problems extends Findings<Problem> {
+  add(kind: ProblemKind, detail: string, place: Place = {}): void {
+    this.take({ kind, detail, ...place, repaired: false });
   }
 
   /** The sentences alone. */

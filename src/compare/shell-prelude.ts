@@ -159,26 +159,25 @@ existing() {
   finished
 }
 
-# FILE COMMAND...: of xfs_io, on a file opened for reading and writing.
-io() {
-  file=$1
-  shift
+# FLAGS FILE COMMAND...: of xfs_io.
+io_with() {
+  flags=$1 file=$2
+  shift 2
   for command; do
     set -- "$@" -c "$command"
     shift
   done
-  run xfs_io -n "$@" "$file"
+  run xfs_io -n $flags "$@" "$file"
+}
+
+# FILE COMMAND...: on a file opened for reading and writing.
+io() {
+  io_with '' "$@"
 }
 
 # The same, for reading.
 io_read() {
-  file=$1
-  shift
-  for command; do
-    set -- "$@" -c "$command"
-    shift
-  done
-  run xfs_io -n -r "$@" "$file"
+  io_with -r "$@"
 }
 
 names() {

@@ -1,5 +1,4 @@
-import type { Place, ProblemKind } from '../check/problem.js';
-import { CHECK_PROBLEMS_MAX } from '../limits.js';
+import { Findings, type Place, type ProblemKind } from '../check/problem.js';
 
 /** One thing that a repair does. */
 export interface Action extends Place {
@@ -10,17 +9,8 @@ export interface Action extends Place {
   path?: string;
 }
 
-/** Collects actions, at most CHECK_PROBLEMS_MAX of each kind. */
-export class Actions {
-  readonly list: Action[] = [];
-  /** Actions that are not listed. */
-  omitted = 0;
-  readonly #counts = new Map<ProblemKind, number>();
-
+export class Actions extends Findings<Action> {
   add(kind: ProblemKind, detail: string, place: Place = {}): void {
-    const count = (this.#counts.get(kind) ?? 0) + 1;
-    this.#counts.set(kind, count);
-    if (count <= CHECK_PROBLEMS_MAX) this.list.push({ kind, detail, ...place });
-    else this.omitted++;
+    this.take({ kind, detail, ...place });
   }
 }

@@ -1,3 +1,4 @@
+import type { Extent } from '../check/extents.js';
 import { FILE_BLOCKS_MAX } from '../engine/bmap.js';
 import { EXT_UNWRITTEN } from '../engine/layout.js';
 import { isRegular } from '../engine/mode.js';
@@ -7,14 +8,6 @@ import { chunkIndex, settleChunks } from './chunks.js';
 import type { Draft, DraftRecord } from './draft.js';
 import { RunIndex } from './runs.js';
 import type { Repair } from './state.js';
-
-interface Extent {
-  readonly ino: number;
-  readonly from: number;
-  readonly physical: number;
-  readonly length: number;
-  readonly flags: number;
-}
 
 type Source = 'bmap' | 'rmap';
 
