@@ -62,3 +62,15 @@ export class CorruptionError extends Error {
     this.block = block;
   }
 }
+
+/**
+ * A commit did not come to its end: the medium refused a flush, or a node or an invariant was found broken on the way.
+ * Nothing that came after the last commit can be called durable, and nothing more may be changed.
+ */
+export class CommitError extends Error {
+  override readonly name = 'CommitError';
+
+  constructor(cause: unknown) {
+    super(`a commit failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}

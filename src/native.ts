@@ -83,6 +83,7 @@ interface Addon extends Constants {
   currentTid(): number;
   installWakeHandler(): void;
   wakeThread(tid: number): void;
+  setWakeTimer(firstMs: number, everyMs: number): void;
   deliverSigbus(
     pid: number,
     tid: number,
@@ -240,6 +241,15 @@ export function installWakeHandler(): void {
  */
 export function wakeThread(tid: number): void {
   addon.wakeThread(tid);
+}
+
+/**
+ * Interrupts the calling thread's blocking system calls as {@link wakeThread} does: after `firstMs` milliseconds
+ * (1 .. 2^31 - 1) and then every `everyMs` (likewise), until the next call; never again with 0 and 0. Each thread has
+ * one timer.
+ */
+export function setWakeTimer(firstMs: number, everyMs: number): void {
+  addon.setWakeTimer(firstMs, everyMs);
 }
 
 /**

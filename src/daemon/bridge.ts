@@ -24,15 +24,13 @@ export const SHARED = {
   ack: 1,
   /** The core's thread id (gettid), set before its first read. */
   coreTid: 2,
-  /** 1 while there are uncommitted changes: the timer need not wake the core otherwise. */
-  dirty: 3,
   /**
    * MOUNT_STATE. Reading /dev/fuse before mount(2) gives EPERM, so the core, when it has posted 'opened',
    * waits for this slot to change (Atomics.wait) before its first read.
    */
-  mount: 4,
+  mount: 3,
   /** The descriptor of /dev/fuse, set before `mount` becomes "mounted". */
-  fuseFd: 5,
+  fuseFd: 4,
   slots: 16,
 } as const;
 
@@ -76,7 +74,6 @@ export type FromCore =
 
 export type ToCore =
   | { type: 'run'; id: number }
-  | { type: 'commit' }
   /** Metadata are lost and all owners of data were told. */
   | { type: 'shutdown'; reason: string }
   /** The finished JSON document of a failure, to be served by the REPORT ioctl. */

@@ -28,11 +28,6 @@ export class CoreLink {
     return this.#waiting.length === 0;
   }
 
-  /** Whether the core has uncommitted changes. */
-  get dirty(): boolean {
-    return Atomics.load(this.#shared, SHARED.dirty) !== 0;
-  }
-
   /** Resolves when the core has handled the message. It never does once the core has ended. */
   post(message: ToCore): Promise<void> {
     assert(this.#waiting.length < JOBS_IN_FLIGHT_MAX, 'messages to the core are bounded');

@@ -5,13 +5,15 @@ import type { PublishEvent } from '../engine/events.js';
 import { openEngine } from '../engine/index.js';
 import type { EventBody } from '../failure/event-ring.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
+import { COMMIT_INTERVAL_MS } from '../limits.js';
 import { openRegion } from '../media/region.js';
-import { bindExchange, currentTid, installWakeHandler } from '../native.js';
+import { bindExchange, currentTid, installWakeHandler, setWakeTimer } from '../native.js';
 import { GOINGDOWN_REASON } from '../vfs/jobs.js';
 import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
 import { CurrentCaller, groupsOf } from './callers.js';
 import { systemClock } from './clock.js';
+import { CommitClock } from './commit-clock.js';
 import { describeError } from './log.js';
 import { faultAnswerer, faultingProcess } from './page-fault.js';
 
@@ -35,12 +37,13 @@ class Core {
   readonly #engine: Engine;
   readonly #channel: Channel;
   readonly #vfs: Vfs;
-  #dirty = false;
+  readonly #commits: CommitClock;
 
   constructor(options: CoreOptions, engine: Engine, caller: CurrentCaller, fuseFd: number) {
     this.#shared = new Int32Array(options.shared);
     this.#port = options.port;
     this.#engine = engine;
+    this.#commits = new CommitClock(COMMIT_INTERVAL_MS, () => performance.now(), setWakeTimer);
     const post = (message: FromCore): void => this.#port.postMessage(message);
     const log = (level: 'error' | 'warn' | 'info', text: string): void => post({ type: 'log', level, text });
     const hooks: ChannelHooks = {
@@ -48,9 +51,9 @@ class Core {
         this.#vfs.connected(connection);
         post({ type: 'ready' });
       },
-      waiting: () => Atomics.load(this.#shared, SHARED.ack) !== Atomics.load(this.#shared, SHARED.posted),
+      waiting: () => this.#hasMessages() || this.#commits.due,
       poll: () => this.#poll(),
-      served: () => this.#noteDirty(),
+      served: () => this.#commits.changed(engine.dirty),
       log,
     };
     this.#channel = new Channel(fuseDevice(fuseFd, engine.readSources), hooks);
@@ -91,31 +94,32 @@ class Core {
     installWakeHandler();
     Atomics.store(this.#shared, SHARED.coreTid, currentTid());
     const end = this.#channel.run(this.#vfs);
-    this.#vfs.end();
-    return end;
+    const isWhole = this.#vfs.end();
+    return isWhole ? end : { clean: false, reason: `${end.reason}, after the filesystem was shut down` };
   }
 
-  #noteDirty(): void {
-    const { dirty } = this.#engine;
-    if (dirty === this.#dirty) return;
-    this.#dirty = dirty;
-    Atomics.store(this.#shared, SHARED.dirty, dirty ? 1 : 0);
+  #hasMessages(): boolean {
+    return Atomics.load(this.#shared, SHARED.ack) !== Atomics.load(this.#shared, SHARED.posted);
   }
 
-  /** Handles what main has posted. */
+  /** Handles what main has posted, and commits when it is time. */
   #poll(): void {
-    const shared = this.#shared;
-    while (Atomics.load(shared, SHARED.ack) !== Atomics.load(shared, SHARED.posted)) {
+    this.#handleMessages();
+    if (this.#commits.due) {
+      this.#vfs.commit();
+      this.#commits.done();
+    }
+    this.#commits.changed(this.#engine.dirty);
+  }
+
+  #handleMessages(): void {
+    while (this.#hasMessages()) {
       const received = receiveMessageOnPort(this.#port);
       // Counted after it is posted, so it is there; if it is not, the next round finds it.
       if (received === undefined) return;
-      try {
-        this.#receive(received.message as ToCore);
-      } catch (error) {
-        this.#log(`message from the main thread: ${describeError(error)}`);
-      }
-      Atomics.add(shared, SHARED.ack, 1);
-      this.#noteDirty();
+      const message = received.message as ToCore;
+      this.#vfs.enter(`message '${message.type}'`, () => this.#receive(message));
+      Atomics.add(this.#shared, SHARED.ack, 1);
     }
   }
 
@@ -133,17 +137,10 @@ class Core {
       case 'shutdown':
         this.#vfs.shutDown(message.reason);
         break;
-      case 'commit':
-        this.#engine.commit();
-        break;
       case 'report':
         this.#vfs.storeReport(message.id, message.json);
         break;
     }
-  }
-
-  #log(text: string): void {
-    this.#port.postMessage({ type: 'log', level: 'error', text } satisfies FromCore);
   }
 }
 
@@ -190,13 +187,9 @@ function serve(options: CoreOptions): ChannelEnd {
     const bad = knownBadBlocks(engine);
     if (bad !== null) post({ type: 'event', event: bad });
     const fuseFd = waitForMount(options, engine.info.wasShutdown);
-    const end: ChannelEnd =
-      fuseFd === null
-        ? { clean: false, reason: 'the mount failed' }
-        : new Core(options, engine, caller, fuseFd).run();
-    const healthy = !engine.info.shutdown;
+    if (fuseFd !== null) return new Core(options, engine, caller, fuseFd).run();
     engine.close();
-    return healthy ? end : { clean: false, reason: `${end.reason}, after the filesystem was shut down` };
+    return { clean: false, reason: 'the mount failed' };
   } finally {
     media.close();
   }

@@ -7,7 +7,7 @@ import { EventRing } from '../failure/event-ring.js';
 import { LatentMappers } from '../failure/latent.js';
 import { MceKillChoices } from '../failure/mce-kill.js';
 import { deviceId, type ProcessTable } from '../failure/procfs.js';
-import { COMMIT_INTERVAL_MS, MOUNT_READY_TIMEOUT_MS } from '../limits.js';
+import { MOUNT_READY_TIMEOUT_MS } from '../limits.js';
 import type { FromCore, ToCore } from './bridge.js';
 import type { Core, CoreEnd } from './core-thread.js';
 import { EventReaders } from './event-readers.js';
@@ -131,15 +131,7 @@ export class Daemon {
     const post = (message: ToCore): Promise<void> => this.#core.link.post(message);
     const sync = (): Promise<void> => this.#parts.syncFilesystem(this.#dir);
     this.#jobs.resolve(new Jobs({ env, notifier, post, events: this.#events, log, callerWord, sync }));
-    const timer = setInterval(() => this.#commit(), COMMIT_INTERVAL_MS);
-    void this.ended.then(() => clearInterval(timer));
     log('info', `${this.#options.region} on ${this.#dir}, device ${device.major}:${device.minor}`);
-  }
-
-  /** The core blocks in its read and has no timers. */
-  #commit(): void {
-    const { link } = this.#core;
-    if (link.dirty && link.idle) void link.post({ type: 'commit' });
   }
 
   /** Unmounts, which ends the core. A mount in use is detached instead and ends with its last user. */

@@ -19,7 +19,8 @@ export interface EngineInfo {
   blockSize: number;
   blocks: number;
   readOnly: boolean;
-  txid: number;
+  /** Of the last commit. */
+  readonly txid: number;
   /** Why an earlier mount was shut down, when that is what ended the last one; else null. */
   readonly wasShutdown: string | null;
   /** Whether the last unmount before this mount was clean. */
@@ -232,19 +233,22 @@ export interface Space {
   commit(): void;
   /** Whether commit() would have something to do. */
   readonly dirty: boolean;
-  /** Goes up before metadata are changed. */
-  readonly changes: number;
-  /** An operation begins. Returns `changes`: when that is the same after it failed, it can be repeated. */
-  begin(): number;
+  /** An operation begins. */
+  begin(): void;
+  /** Whether metadata were changed since begin(): an operation that failed without can be repeated. */
+  readonly changed: boolean;
   /**
    * Blocks with a latent error in metadata that an operation came upon when it had begun to change something: it was
    * brought to its end first. Whoever tells of them takes them out.
    */
   readonly met: number[];
-  /** Ends a mount: commits with the clean mark. The engine cannot be used afterwards. */
+  /** Ends a mount: commits with the clean mark, unless it was shut down. The engine cannot be used afterwards. */
   close(): void;
-  /** Stops all changes and reads after an error that cannot be repaired. Later operations throw EIO. */
-  shutdown(reason: string): void;
+  /**
+   * Stops all changes and reads after an error that cannot be repaired. Later operations throw EIO. Returns the reason,
+   * with what went wrong when it was to be written down in the region.
+   */
+  shutdown(reason: string): string;
   /**
    * Owners of every block of [physical, physical + length), in physical order, a shared extent once an owner
    * (clipped to the range). The visitor returns false to stop; `after` continues a query: records at or

@@ -1,4 +1,4 @@
-import { CorruptionError, FsError } from '../errors.js';
+import { CommitError, CorruptionError, FsError } from '../errors.js';
 import { asPhys, BLOCK_SIZE, blockOf, blocksFor } from '../types.js';
 import type { MetadataDamage } from './api.js';
 import type { BadBlocks } from './badblock.js';
@@ -48,7 +48,7 @@ export class FailureOps {
     const { nodes } = this.#store;
     const lost = this.#nodesIn(physical, length);
     const superblock = this.#superblockIn(physical, length);
-    nodes.toTheEnd(() => trx.commit());
+    trx.commit();
     return nodes.toTheEnd(() => this.#record(physical, length, false, lost, superblock), lost);
   }
 
@@ -75,7 +75,9 @@ export class FailureOps {
       if (reason === null) this.#tellNodes(physical, length);
       // Where the failure cannot be recorded, in the damaged trees or for lack of good nodes, the shutdown must do.
       const cannot =
-        error instanceof CorruptionError || (error instanceof FsError && error.code === 'ENOSPC');
+        error instanceof CorruptionError ||
+        error instanceof CommitError ||
+        (error instanceof FsError && error.code === 'ENOSPC');
       if (reason === null || !cannot) throw error;
       return this.#blocks(physical, length);
     } finally {

@@ -101,6 +101,8 @@ export class RegionEngine implements api.Engine {
   readonly #failure: FailureOps;
   readonly #scrubber: Scrubber;
   readonly #publish: PublishEvent;
+  /** State of the trees when the operation under way began. */
+  #begun = 0;
 
   constructor(store: Store, bad: BadBlocks, publish: PublishEvent = () => {}) {
     this.store = store;
@@ -118,7 +120,9 @@ export class RegionEngine implements api.Engine {
       blockSize: BLOCK_SIZE,
       blocks: sb.blocks,
       readOnly: store.context.media.readOnly,
-      txid: sb.txid,
+      get txid() {
+        return sb.txid;
+      },
       wasClean: sb.clean,
       wasShutdown: sb.shutdown ? sb.shutdownReason || 'after an error' : null,
       shutdown: false,
@@ -316,20 +320,19 @@ export class RegionEngine implements api.Engine {
   }
 
   commit(): void {
-    this.store.nodes.toTheEnd(() => this.store.trx.commit());
-    this.info.txid = this.store.trx.txid - 1;
+    this.store.trx.commit();
   }
 
   get dirty(): boolean {
     return !this.store.trx.stopped && this.store.trx.dirty;
   }
 
-  get changes(): number {
-    return this.store.nodes.changes;
+  begin(): void {
+    this.#begun = this.store.nodes.begin();
   }
 
-  begin(): number {
-    return this.store.nodes.begin();
+  get changed(): boolean {
+    return this.store.nodes.changes !== this.#begun;
   }
 
   get met(): number[] {
@@ -337,15 +340,21 @@ export class RegionEngine implements api.Engine {
   }
 
   close(): void {
-    this.store.nodes.toTheEnd(() => this.store.trx.commitClean());
+    this.store.trx.commitClean();
     this.info.shutdown = true;
   }
 
-  shutdown(reason: string): void {
-    if (this.info.shutdown) return;
+  shutdown(reason: string): string {
+    if (this.info.shutdown) return reason;
     this.info.shutdown = true;
-    this.store.trx.stop(reason);
-    this.#publish({ type: 'shutdown', reason });
+    let said = reason;
+    try {
+      this.store.trx.stop(reason);
+    } catch (error) {
+      said += `; the region does not take the mark of it: ${error instanceof Error ? error.message : error}`;
+    }
+    this.#publish({ type: 'shutdown', reason: said });
+    return said;
   }
 
   // ---- failure ------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ export class NodeStore {
   }
 
   /** Does what must come to its end: nodes on bad blocks are read as above, but for those that are `lost`. */
-  toTheEnd<T>(work: () => T, lost: ReadonlySet<number> = NONE): T {
+  toTheEnd<T>(work: () => T, lost = this.#lost): T {
     const [strictUpTo, before] = [this.#strictUpTo, this.#lost];
     this.#strictUpTo = -1;
     this.#lost = lost;

@@ -214,24 +214,30 @@ export class FreeSpace implements SpaceAllocator {
     return out;
   }
 
-  /** Moves what was freed into the free tree, merged and without bad blocks. Part of the commit. */
+  /**
+   * Moves what was freed into the free tree, merged and without bad blocks. Part of the commit. A run leaves the list
+   * when it is in the tree.
+   */
   applyPending(): void {
-    if (this.#pending.length === 0) return;
     const runs = this.#pending.sort((a, b) => a.start - b.start);
-    this.#pending = [];
-    this.pendingBlocks = 0;
-    let { start, length } = runs[0];
-    for (let i = 1; i < runs.length; i++) {
-      const run = runs[i];
-      if (run.start < start + length) broken(`block ${run.start} is freed twice`);
-      if (run.start === start + length) {
-        length += run.length;
-      } else {
-        this.#insertGood(start, length);
-        ({ start, length } = run);
+    let done = 0;
+    try {
+      while (done < runs.length) {
+        const { start } = runs[done];
+        let next = done;
+        let end = start;
+        while (next < runs.length && runs[next].start <= end) {
+          if (runs[next].start < end) broken(`block ${runs[next].start} is freed twice`);
+          end += runs[next++].length;
+        }
+        this.#insertGood(start, end - start);
+        done = next;
       }
+    } finally {
+      this.#pending = runs.slice(done);
+      this.pendingBlocks = 0;
+      for (const { length } of this.#pending) this.pendingBlocks += length;
     }
-    this.#insertGood(start, length);
   }
 
   #insertGood(start: number, length: number): void {

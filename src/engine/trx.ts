@@ -1,4 +1,4 @@
-import { assert, FsError } from '../errors.js';
+import { assert, CommitError, FsError } from '../errors.js';
 import { RECORDS_PER_STEP, TRX_DIRTY_NODES_MAX, TRX_PENDING_RUNS_MAX } from '../limits.js';
 import type { Media } from '../media/media.js';
 import type { BTree } from './btree.js';
@@ -100,10 +100,11 @@ export class Trx implements Transaction {
   reserve(r: Reservation): void {
     this.#checkWritable();
     const { nodes, space } = this.#p;
-    if (nodes.dirtyCount > TRX_DIRTY_NODES_MAX || space.pendingRuns > TRX_PENDING_RUNS_MAX) this.commit();
+    if (nodes.dirtyCount > TRX_DIRTY_NODES_MAX || space.pendingRuns > TRX_PENDING_RUNS_MAX)
+      this.#durably(() => this.#write(false));
     if (this.#fits(r)) return;
     for (let i = 0; i < RESERVE_COMMITS_MAX && (this.dirty || this.#canShrink); i++) {
-      this.#commit(false);
+      this.#durably(() => this.#write(false));
       if (this.#fits(r)) return;
     }
     throw new FsError(
@@ -179,61 +180,69 @@ export class Trx implements Transaction {
   commit(): void {
     if (this.#stopped !== null)
       throw new FsError('EIO', 'commit', `the filesystem is shut down: ${this.#stopped}`);
-    if (this.#p.media.readOnly) return;
-    if (!this.dirty) {
-      this.#p.media.flush();
-      return;
-    }
-    this.#commit(false);
+    const { media } = this.#p;
+    if (!media.readOnly) this.#durably(() => (this.dirty ? this.#write(false) : media.flush()));
   }
 
   /** At mount: takes the mark of a clean unmount off before the first change can be made and lost. */
   markInUse(): void {
-    if (!this.#p.media.readOnly && this.#p.superblock.clean) this.#commit(false);
+    const { media, superblock } = this.#p;
+    if (!media.readOnly && superblock.clean) this.#durably(() => this.#write(false));
   }
 
   /** Commits with the mark of a clean unmount. */
   commitClean(): void {
-    if (this.#stopped === null && !this.#p.media.readOnly) this.#commit(true);
+    if (this.#stopped === null && !this.#p.media.readOnly) this.#durably(() => this.#write(true));
   }
 
-  #commit(clean: boolean): void {
-    const { media, nodes, space } = this.#p;
+  /**
+   * The one way in which anything becomes durable. What fails on the way, a flush, a node, an invariant, has left the
+   * trees in memory and the medium apart: nothing may be changed after it, so every failure is a CommitError.
+   */
+  #durably(work: () => void): void {
+    try {
+      this.#p.nodes.toTheEnd(work);
+    } catch (error) {
+      const failed = new CommitError(error);
+      this.freeze(failed.message);
+      throw failed;
+    }
+  }
+
+  #write(clean: boolean): void {
+    const { media, nodes, space, superblock, counters } = this.#p;
     this.#shrink();
     space.applyPending();
-    try {
-      nodes.seal();
-      media.flush();
-      this.#writeSuperblock(clean);
-      media.flush();
-    } catch (error) {
-      this.#stopped = `a commit failed: ${error instanceof Error ? error.message : String(error)}`;
-      throw new FsError('EIO', 'commit', this.#stopped);
-    }
+    assert(space.pendingRuns === 0, 'commit with frees outstanding');
+    nodes.seal();
+    media.flush();
+    const next = this.#nextSuperblock(clean);
+    writeSlot(media, next.txid % 2, next);
+    media.flush();
+    Object.assign(superblock, next);
     nodes.committed();
     nodes.txid++;
-    this.#committedInodes = this.#p.counters.inodeCount;
-    this.#committedLastIno = this.#p.counters.lastIno;
+    this.#committedInodes = counters.inodeCount;
+    this.#committedLastIno = counters.lastIno;
   }
 
-  #writeSuperblock(clean: boolean): void {
-    const { superblock: sb, media, nodes, space, counters } = this.#p;
-    sb.txid = nodes.txid;
-    sb.clean = clean;
-    sb.shutdown = false;
-    sb.shutdownReason = '';
-    sb.lastIno = counters.lastIno;
-    sb.inodeCount = counters.inodeCount;
-    sb.freeBlocks = space.freeBlocks;
-    sb.metaBlocks = nodes.ownedCount;
-    for (const tree of this.#p.trees) {
-      const root: TreeRoot = sb.roots[tree.spec.id];
-      root.root = tree.root;
-      root.height = tree.height;
-      root.count = tree.count;
-    }
-    assert(space.pendingRuns === 0, 'commit with frees outstanding');
-    writeSlot(media, nodes.txid % 2, sb);
+  /** The last commit's superblock stays as it is until the next one is durable: a shutdown writes it again. */
+  #nextSuperblock(clean: boolean): Superblock {
+    const { superblock, nodes, space, counters, trees } = this.#p;
+    const roots: TreeRoot[] = superblock.roots.map((root) => ({ ...root }));
+    for (const { spec, root, height, count } of trees) roots[spec.id] = { root, height, count };
+    return {
+      ...superblock,
+      txid: nodes.txid,
+      clean,
+      shutdown: false,
+      shutdownReason: '',
+      lastIno: counters.lastIno,
+      inodeCount: counters.inodeCount,
+      freeBlocks: space.freeBlocks,
+      metaBlocks: nodes.ownedCount,
+      roots,
+    };
   }
 
   /** Forbids every later change, and leaves the rest of a shutdown to stop(). */
@@ -242,19 +251,18 @@ export class Trx implements Transaction {
   }
 
   /**
-   * Forbids every later change. What was not committed is lost, as after a crash; the last commit gets the
-   * mark of a shutdown, for the next mount to tell.
+   * Forbids every later change. What was not committed is lost, as after a crash; the last commit gets the mark of a
+   * shutdown, for the next mount to tell. Throws what the medium throws when it does not take the mark.
    */
   stop(reason: string): void {
     this.freeze(reason);
     const { superblock, media, nodes } = this.#p;
     if (this.#marked || media.readOnly) return;
     this.#marked = true;
-    superblock.txid = nodes.txid;
-    superblock.clean = false;
-    superblock.shutdown = true;
-    superblock.shutdownReason = this.#stopped ?? reason;
-    writeSlot(media, superblock.txid % 2, superblock);
+    const shutdownReason = this.#stopped ?? reason;
+    const marked = { ...superblock, txid: nodes.txid, clean: false, shutdown: true, shutdownReason };
+    writeSlot(media, marked.txid % 2, marked);
     media.flush();
+    Object.assign(superblock, marked);
   }
 }

@@ -1,6 +1,6 @@
 import type { Policy } from '../control/protocol.js';
 import type { Engine } from '../engine/api.js';
-import { broken, CorruptionError, errnoOf, FsError, InvariantError } from '../errors.js';
+import { broken, errnoOf, FsError } from '../errors.js';
 import { INIT_FLAG, INIT_FLAG2, OPCODE, OPCODE_LIMIT, OPCODE_NAMES } from '../fuse/abi.js';
 import { DirentWriter } from '../fuse/dirents.js';
 import type { Connection } from '../fuse/negotiate.js';
@@ -11,7 +11,6 @@ import type { AccessTimes } from './access-times.js';
 import { getattr, setattr, statfs, statx } from './attributes.js';
 import { emptyAttr, type Operation, type VfsContext } from './context.js';
 import { fsyncdir, opendir, readdir, readdirplus } from './directories.js';
-import { errnoFor } from './errno.js';
 import { interrupt } from './events.js';
 import {
   copyFileRange,
@@ -27,11 +26,12 @@ import {
   tmpfile,
   write,
 } from './files.js';
+import { enter, judge, shutDown } from './guard.js';
 import { HandleTable } from './handles.js';
 import { InodeTable } from './inodes.js';
 import { ioctl } from './ioctl.js';
 import { ioctlReply } from './ioctl-reply.js';
-import { type FileRange, GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
+import { GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
 import { faultOn, madeAgain, noteBlock, noteLatent } from './latent.js';
 import {
   batchForget,
@@ -199,21 +199,20 @@ export class Vfs {
       this.#run(operation, request, reply);
       if (!reply.done) broken(`${OPCODE_NAMES[opcode]} was answered`);
     } catch (error) {
-      errno = this.#errnoFor(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`, request);
+      errno = this.#failed(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`, request);
       if (!reply.done && !this.#isTaken(error, request, reply)) reply.error(errno);
     }
     statistics.end(opcode, errno);
-    if (this.#context.engine.met.length > 0) this.#tellMet(request);
+    this.#tellMet(request.pid);
   }
 
-  /** Latent errors in metadata that had to wait for the end of the operation. */
-  #tellMet(request: Request): void {
-    const { engine, outbox } = this.#context;
-    try {
-      for (const block of engine.met.splice(0)) noteBlock(this.#context, block, request.pid, 0);
-    } catch (error) {
-      errnoFor(error, 'a latent error in metadata', engine, outbox);
-    }
+  /** Latent errors in metadata that had to wait for the end of the operation. `pid`: the thread that met them, or 0. */
+  #tellMet(pid: number): void {
+    const { met } = this.#context.engine;
+    if (met.length === 0) return;
+    enter(this.#context, 'a latent error in metadata', () => {
+      for (const block of met.splice(0)) noteBlock(this.#context, block, pid, 0);
+    });
   }
 
   /**
@@ -223,24 +222,15 @@ export class Vfs {
   #run(operation: Operation, request: Request, reply: Reply): void {
     const { engine } = this.#context;
     for (;;) {
-      const changes = engine.begin();
+      engine.begin();
       try {
         operation(this.#context, request, reply);
         return;
       } catch (error) {
-        if (engine.changes !== changes) this.#cutOff(error, OPCODE_NAMES[request.opcode] ?? 'an operation');
-        else if (!reply.done && madeAgain(this.#context, error, request)) continue;
+        if (!engine.changed && !reply.done && madeAgain(this.#context, error, request)) continue;
         throw error;
       }
     }
-  }
-
-  /**
-   * An operation came upon damage in the middle of its changes. Of two trees that must agree only one may have its
-   * part, so this must not become durable: XFS shuts down when it cancels a transaction that is dirty.
-   */
-  #cutOff(error: unknown, what: string): void {
-    if (error instanceof CorruptionError) this.shutDown(`${what} was cut off: ${error.message}`);
   }
 
   /** Whether somebody else answers: a page fault met a bad block, and its thread gets more than EIO. */
@@ -251,14 +241,11 @@ export class Vfs {
     return true;
   }
 
-  #errnoFor(error: unknown, what: string, request: Request | null = null): number {
-    const { engine, outbox } = this.#context;
-    try {
-      noteLatent(this.#context, error, request);
-    } catch (another) {
-      errnoFor(another, `a latent error met by ${what}`, engine, outbox);
-    }
-    return errnoFor(error, what, engine, outbox);
+  /** An operation failed: the errno for its caller. Others are told when a latent error was the reason. */
+  #failed(error: unknown, what: string, request: Request | null = null): number {
+    const errno = judge(this.#context, error, what);
+    enter(this.#context, `a latent error met by ${what}`, () => noteLatent(this.#context, error, request));
+    return errno;
   }
 
   /** Main has invalidated the pages for a remap job: does it, and hands out the answer. */
@@ -270,13 +257,12 @@ export class Vfs {
       return;
     }
     let reply: Uint8Array;
-    const changes = engine.begin();
+    engine.begin();
     try {
       this.#context.caller.tid = remap.tid;
       reply = ioctlReply(remap.unique, 0, remap.run());
     } catch (error) {
-      if (engine.changes !== changes) this.#cutOff(error, `remap job ${id}`);
-      reply = ioctlReply(remap.unique, this.#errnoFor(error, `remap job ${id}`), null);
+      reply = ioctlReply(remap.unique, this.#failed(error, `remap job ${id}`), null);
     }
     remaps.finish(id, remap, reply);
   }
@@ -293,6 +279,7 @@ export class Vfs {
   goDown(unique: bigint, mode: number): void {
     const { engine, inodes, outbox } = this.#context;
     let errno = 0;
+    engine.begin();
     try {
       if (!Object.values<number>(GOINGDOWN_MODE).includes(mode)) {
         throw new FsError('EINVAL', 'goingdown', `there is no mode ${mode}`);
@@ -303,7 +290,7 @@ export class Vfs {
         outbox.log('warn', `shut down by GOINGDOWN, mode ${mode}: everything is EIO until the next mount`);
       }
     } catch (error) {
-      errno = this.#errnoFor(error, 'goingdown');
+      errno = this.#failed(error, 'goingdown');
     }
     const cached = inodes.inos().filter((ino) => ino !== ROOT_INO);
     const ranges = cached.map((ino) => ({ ino, offset: 0, length: 0 }));
@@ -311,21 +298,20 @@ export class Vfs {
     outbox.ran(0, errno === 0 ? ranges : [], ioctlReply(unique, errno, errno === 0 ? NO_RECORD : null));
   }
 
-  /**
-   * Metadata are lost. What is cached of files that nobody maps, and all attributes, are dropped, so that the next
-   * open, read or stat comes here. A mapping keeps its file open.
-   */
+  /** Metadata are lost and all owners of data were told. */
   shutDown(reason: string): void {
-    const { engine, inodes, outbox } = this.#context;
-    if (engine.info.shutdown) return;
-    engine.shutdown(reason);
-    outbox.log('error', `shut down: ${reason}; everything is EIO until it is unmounted and repaired by fsck`);
-    const cached = inodes.inos().filter((ino) => ino !== ROOT_INO);
-    const isOpen = (ino: Ino): boolean => (inodes.find(ino)?.users ?? 0) > 0;
-    const whole = (ino: Ino): FileRange => ({ ino, offset: 0, length: 0 });
-    outbox.invalidate(
-      cached.map((ino) => (isOpen(ino) ? { ...whole(ino), unlessMapped: true } : whole(ino))),
-    );
+    shutDown(this.#context, reason);
+  }
+
+  /** Makes durable what was changed so far, with nobody waiting for it. */
+  commit(): void {
+    enter(this.#context, 'the commit of the timer', () => this.#context.engine.commit());
+    this.#tellMet(0);
+  }
+
+  /** Does what another thread has asked for by a message. */
+  enter(what: string, work: () => void): void {
+    enter(this.#context, what, work);
   }
 
   /** The document of a finished failure. */
@@ -333,22 +319,25 @@ export class Vfs {
     this.#context.reports.put(id, json, true);
   }
 
-  /** The mount is gone: every file is closed and forgotten. Unlinked ones are freed. */
-  end(): void {
-    this.#context.handles.end();
-    this.#context.inodes.end();
+  /**
+   * The mount is gone: every file is closed and forgotten, unlinked ones are freed, all is committed and the engine is
+   * closed. Returns whether the region is whole.
+   */
+  end(): boolean {
+    const { engine, handles, inodes } = this.#context;
+    enter(this.#context, 'closing all files', () => handles.end());
+    enter(this.#context, 'forgetting all inodes', () => inodes.end());
+    return !engine.info.shutdown && enter(this.#context, 'the last commit', () => engine.close()) === 0;
   }
 
+  /** Nobody waits for it. What cannot be freed stays an orphan, which the next mount frees. */
   #inactivate(ino: Ino): void {
     const { engine } = this.#context;
     if (engine.info.readOnly || engine.info.shutdown) return;
     try {
       engine.inactivate(ino);
     } catch (error) {
-      // Nobody waits for it. What could not be freed stays an orphan, which the next mount frees.
-      this.#errnoFor(error, `inactivation of inode ${ino}`);
-      if (error instanceof FsError || error instanceof InvariantError) return;
-      throw error;
+      this.#failed(error, `inactivation of inode ${ino}`);
     }
   }
 }

@@ -60,12 +60,12 @@ describe('CoreLink', () => {
 
   it('waits for a core that has no thread id yet', async () => {
     const { link, core } = fakeCore();
-    const posted = link.post({ type: 'commit' });
+    const posted = link.post({ type: 'drop', id: 9 });
     await new Promise((resolve) => setTimeout(resolve, 10));
     expect(core.wakes).toBe(0);
     core.shared[SHARED.coreTid] = 123;
     await posted;
-    expect(core.received).toEqual([{ type: 'commit' }]);
+    expect(core.received).toEqual([{ type: 'drop', id: 9 }]);
   });
 
   it('counts across the end of the 32-bit counters', async () => {
@@ -82,10 +82,10 @@ describe('CoreLink', () => {
   it('stops waking after close', async () => {
     const { link, core } = fakeCore(Number.POSITIVE_INFINITY);
     core.shared[SHARED.coreTid] = 123;
-    void link.post({ type: 'commit' });
+    void link.post({ type: 'drop', id: 9 });
     link.close();
     const before = core.wakes;
-    void link.post({ type: 'commit' });
+    void link.post({ type: 'drop', id: 9 });
     await new Promise((resolve) => setTimeout(resolve, 10));
     expect(core.wakes).toBe(before);
   });

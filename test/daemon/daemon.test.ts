@@ -47,7 +47,7 @@ function setUp(
       const ended = new Promise<CoreEnd>((resolve) => {
         end = resolve;
       });
-      const link = { idle: true, dirty: false, post: () => Promise.resolve(), close: () => {} };
+      const link = { idle: true, post: () => Promise.resolve(), close: () => {} };
       setImmediate(() => behave({ send, end }));
       return {
         link: link as unknown as Core['link'],

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { currentTid, installWakeHandler, wakeThread } from '../../src/native.js';
+import { currentTid, installWakeHandler, setWakeTimer, wakeThread } from '../../src/native.js';
 import { failure } from '../support/failure.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,10 +22,11 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const READER = `
   const { workerData } = require('node:worker_threads');
   const { readSync } = require('node:fs');
-  const { fd, shared } = workerData;
+  const { fd, shared, timer } = workerData;
   const native = require('node-gyp-build')(${JSON.stringify(ROOT)});
   const slots = new Int32Array(shared);
   const buffer = Buffer.alloc(1);
+  if (timer) native.setWakeTimer(5, 5);
   Atomics.store(slots, 0, native.currentTid());
   while (buffer[0] !== 33) {
     try {
@@ -52,9 +53,11 @@ afterEach(() => {
 });
 
 /** A worker that blocks in readSync, and the counters of its reads. */
-async function startReader(): Promise<{ slots: Int32Array; tid: number; stop: () => Promise<void> }> {
+async function startReader(
+  timer = false,
+): Promise<{ slots: Int32Array; tid: number; stop: () => Promise<void> }> {
   const slots = new Int32Array(new SharedArrayBuffer(12));
-  const worker = new Worker(READER, { eval: true, workerData: { fd: fifo, shared: slots.buffer } });
+  const worker = new Worker(READER, { eval: true, workerData: { fd: fifo, shared: slots.buffer, timer } });
   const ended = new Promise<void>((resolve, reject) => {
     worker.once('error', reject);
     worker.once('exit', () => resolve());
@@ -102,6 +105,17 @@ test('only the thread that was named wakes', async () => {
   expect(second.slots[1]).toBe(0);
   // Each ends with the first '!' it reads, whoever gets which.
   await Promise.all([first.stop(), second.stop()]);
+});
+
+test('a timer wakes the thread that has set it, again and again, and goes with it', async () => {
+  const reader = await startReader(true);
+  await until(() => reader.slots[1] >= 5);
+  await reader.stop();
+});
+
+test('times out of range are refused', () => {
+  for (const ms of [-1, 0.5, 2 ** 31]) expect(failure(() => setWakeTimer(ms, 1)).code).toBe('EINVAL');
+  setWakeTimer(0, 0);
 });
 
 test('the handler is installed once and keeps SA_RESTART off', () => {

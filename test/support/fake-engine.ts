@@ -61,10 +61,10 @@ export class FakeEngine implements Engine {
     wasShutdown: null,
   };
   dirty = false;
-  changes = 0;
+  changed = false;
   readonly met: number[] = [];
-  begin(): number {
-    return this.changes;
+  begin(): void {
+    this.changed = false;
   }
   /** The file that was read last. */
   readonly readSources: Buffer[] = [];
@@ -365,8 +365,9 @@ export class FakeEngine implements Engine {
   close(): void {
     this.commit();
   }
-  shutdown(): void {
+  shutdown(reason: string): string {
     this.info.shutdown = true;
+    return reason;
   }
   owners(physical: number, length: number, visit: (owner: Owner) => boolean, after?: OwnerCursor): void {
     const all: Owner[] = [{ kind: 'superblock', physical: 0, length: BLOCK_SIZE }];

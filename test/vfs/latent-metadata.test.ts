@@ -208,15 +208,15 @@ describe('a node that was damaged without a word', () => {
         const m = new Mounted(image);
         const bytes = m.media.bytes(asPhys(block), 1);
         const good = Buffer.from(bytes);
-        const { changes } = m.engine;
+        const { changes } = m.engine.store.nodes;
         bytes.fill(0xdd);
         const { error } = OPERATIONS[what](m);
-        const begun = error !== 0 && m.engine.changes !== changes;
+        const begun = error !== 0 && m.engine.store.nodes.changes !== changes;
         expect(m.engine.info.shutdown).toBe(begun);
         if (!begun) continue;
         cutOff += 1;
         expect(error).toBe(-errnoOf('EIO'));
-        expect(m.fuse.outbox.logs.join()).toMatch(/was cut off: corruption in block/);
+        expect(m.fuse.outbox.logs.join()).toMatch(/shut down: .*corruption in block/);
         m.engine.close();
         good.copy(m.media.bytes(asPhys(block), 1));
         expect(new Mounted(Buffer.from(m.media.bytes(asPhys(0), BLOCKS))).problems).toEqual([]);

@@ -634,7 +634,7 @@ describe('errors', () => {
   test.each([
     ['damage', new CorruptionError(7, 'checksum'), false],
     ['a broken invariant', new InvariantError('test'), true],
-    ['a bug', new TypeError('undefined is not a function'), false],
+    ['a bug', new TypeError('undefined is not a function'), true],
   ])('%s is EIO, logged, and answered', (_what, error, shutdown) => {
     engine.failNext = { method: 'getattr', error };
     expect(fuse.call(OPCODE.GETATTR, 1, fill(fuse_getattr_in, {})).error).toBe(no('EIO'));
