@@ -2,11 +2,14 @@ import { spawnSync } from 'node:child_process';
 import type { Command } from 'commander';
 import { ControlClient } from '../control/client.js';
 import { errnoNameOf } from '../control/error.js';
+import type { InfoDocument } from '../control/schema.js';
+import { probe } from '../engine/index.js';
 import { DAEMON_WAIT_MS } from '../limits.js';
 import type { CliEnvironment } from './environment.js';
 import { explain, failure } from './errors.js';
 import { currentMounts, type MountEntry, mayBeOurs, mountOf, resolvePath } from './mounts.js';
 import { isRunning, type ProcessIdentity, processIdentity } from './processes.js';
+import { withRegion } from './region.js';
 
 export function registerUmount(program: Command, env: CliEnvironment): void {
   program
@@ -21,9 +24,11 @@ export function registerUmount(program: Command, env: CliEnvironment): void {
 async function runUmount(env: CliEnvironment, dir: string, force: boolean): Promise<void> {
   const asked = `unmount ${dir}`;
   const mount = findMount(asked, dir);
-  const daemon = findDaemon(env, asked, mount, force);
-  detach(asked, mount, daemon === 'gone');
-  if (daemon !== 'gone') await waitForEnd(asked, daemon);
+  const served = findDaemon(env, asked, mount, force);
+  detach(asked, mount, served === 'gone');
+  if (served === 'gone') return;
+  await waitForEnd(asked, served.daemon);
+  await sayHowItEnded(env, asked, served.info);
 }
 
 function findMount(asked: string, dir: string): MountEntry {
@@ -40,24 +45,25 @@ function findMount(asked: string, dir: string): MountEntry {
   return mount;
 }
 
+interface Served {
+  daemon: ProcessIdentity;
+  info: InfoDocument;
+}
+
 /** The process that serves the mount; 'gone' when there is none and the mount is to be cleared. */
-function findDaemon(
-  env: CliEnvironment,
-  asked: string,
-  mount: MountEntry,
-  force: boolean,
-): ProcessIdentity | 'gone' {
-  let pid: number | undefined;
+function findDaemon(env: CliEnvironment, asked: string, mount: MountEntry, force: boolean): Served | 'gone' {
+  let info: InfoDocument;
   try {
     const client = ControlClient.open(mount.mountpoint, 'r', env.control);
-    pid = client.info().pid;
+    info = client.info();
     client.close();
   } catch (error) {
     if (force && errnoNameOf(error) === 'ENOTCONN') return 'gone';
     throw explain(error, asked, mount.mountpoint);
   }
-  const identity = pid === undefined ? null : processIdentity(pid);
-  if (identity !== null) return identity;
+  const { pid } = info;
+  const daemon = pid === undefined ? null : processIdentity(pid);
+  if (daemon !== null) return { daemon, info };
   throw failure(
     asked,
     `its daemon (process ${pid}) is not to be seen from here; unmount it where it was mounted`,
@@ -95,4 +101,24 @@ async function waitForEnd(asked: string, daemon: ProcessIdentity): Promise<void>
     }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/**
+ * The kernel's unmount succeeds whatever becomes of the last commit: the region tells. Nothing is said where it cannot be
+ * asked: it is in use again, or may be read by its owner only.
+ */
+async function sayHowItEnded(env: CliEnvironment, asked: string, info: InfoDocument): Promise<void> {
+  const { region } = info;
+  if (region === undefined || info.readOnly) return;
+  let found: ReturnType<typeof probe>;
+  try {
+    found = await withRegion(region, asked, { readOnly: true }, (media) => probe(media));
+  } catch {
+    return;
+  }
+  if (found.kind !== 'rmapfs' || found.sb.clean) return;
+  const why = found.sb.shutdownReason || 'its daemon could not write what was not yet durable';
+  const advice = `what was not yet durable is lost: see its log, then run rmapfs fsck ${region}`;
+  if (!info.shutdown) throw failure(asked, `it is unmounted, but ${why}; ${advice}`);
+  env.warn(`${info.region} was shut down (${why}); ${advice}\n`);
 }
