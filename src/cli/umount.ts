@@ -104,8 +104,8 @@ async function waitForEnd(asked: string, daemon: ProcessIdentity): Promise<void>
 }
 
 /**
- * The kernel's unmount succeeds whatever becomes of the last commit: the region tells. Nothing is said where it cannot be
- * asked: it is in use again, or may be read by its owner only.
+ * The kernel's unmount succeeds whatever becomes of the last commit: the region tells. Nothing is said where it cannot
+ * be asked: it is in use again, or may be read by its owner only.
  */
 async function sayHowItEnded(env: CliEnvironment, asked: string, info: InfoDocument): Promise<void> {
   const { region } = info;
