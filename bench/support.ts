@@ -62,7 +62,7 @@ async function until(what: string, done: () => boolean): Promise<void> {
 /** A formatted region of `size` bytes. */
 export function formatRegion(workspace: string, size: string): string {
   const region = join(workspace, 'region');
-  pinned(process.execPath, CLI, 'mkfs', region, '--size', size);
+  pinned(process.execPath, CLI, 'mkfs', region, '--size', size, '--sparse');
   return region;
 }
 

@@ -9,10 +9,12 @@ namespace {
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   rmapfs::RegisterMapping(env, exports);
   rmapfs::RegisterCacheFlush(env, exports);
+  rmapfs::RegisterFallocate(env, exports);
   rmapfs::RegisterFdPassing(env, exports);
   rmapfs::RegisterFlock(env, exports);
   rmapfs::RegisterThreadWake(env, exports);
   rmapfs::RegisterFuseExchange(env, exports);
+  rmapfs::RegisterMediumFault(env, exports);
   rmapfs::RegisterReadProc(env, exports);
   rmapfs::RegisterSigbus(env, exports);
   return exports;

@@ -7,10 +7,12 @@ namespace rmapfs {
 
 void RegisterMapping(Napi::Env env, Napi::Object exports);
 void RegisterCacheFlush(Napi::Env env, Napi::Object exports);
+void RegisterFallocate(Napi::Env env, Napi::Object exports);
 void RegisterFdPassing(Napi::Env env, Napi::Object exports);
 void RegisterFlock(Napi::Env env, Napi::Object exports);
 void RegisterThreadWake(Napi::Env env, Napi::Object exports);
 void RegisterFuseExchange(Napi::Env env, Napi::Object exports);
+void RegisterMediumFault(Napi::Env env, Napi::Object exports);
 void RegisterReadProc(Napi::Env env, Napi::Object exports);
 void RegisterSigbus(Napi::Env env, Napi::Object exports);
 

@@ -13,6 +13,7 @@
 #include "args.h"
 #include "concerns.h"
 #include "errors.h"
+#include "medium_fault.h"
 
 namespace rmapfs {
 
@@ -63,6 +64,10 @@ long Send(const Exchange* e, int parts) {
   return syscall(SYS_writev, e->fd, e->vector, parts);
 }
 
+void TouchParts(const Exchange* e, int parts) {
+  for (int i = 1; i < parts; i++) TouchPages(e->vector[i].iov_base, e->vector[i].iov_len);
+}
+
 napi_value Turn(napi_env env, napi_callback_info info) {
   void* data = nullptr;
   napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
@@ -75,6 +80,8 @@ napi_value Turn(napi_env env, napi_callback_info info) {
       return nullptr;
     }
     if (Send(e, parts) < 0) e->control[kWriteErrno] = errno;
+    // The kernel met a page of the region that is gone, and has answered EIO to the request itself.
+    if (e->control[kWriteErrno] == EFAULT) TouchParts(e, parts);
   }
   if (e->control[kWait] != 0) {
     const long got = syscall(SYS_read, e->fd, e->request.data, e->request.length);

@@ -18,6 +18,7 @@
 #include "args.h"
 #include "concerns.h"
 #include "errors.h"
+#include "medium_fault.h"
 
 namespace rmapfs {
 
@@ -45,10 +46,13 @@ struct Mapping {
   uint8_t* address;
   size_t length;
   std::shared_ptr<Table> table;
+  GuardedRange* guard;
 
   // Unmaps, once. Returns 0 or an errno.
   int Release() {
     if (address == nullptr) return 0;
+    if (guard != nullptr) UnguardMapping(guard);
+    guard = nullptr;
     if (munmap(address, length) != 0) return errno;
     table->erase(address);
     address = nullptr;
@@ -85,7 +89,7 @@ Mapping* MappingOf(const Napi::CallbackInfo& info, const ByteView& view, const c
 
 uint64_t PageSize() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 
-// Touching a page beyond the end of a regular file is SIGBUS, which ends the process: refuse it here.
+// Touching a page beyond the end of a regular file is a fault of the medium: refuse it here.
 void CheckFileCovers(const Napi::CallbackInfo& info, int fd, uint64_t offset, uint64_t size) {
   struct stat st;
   if (fstat(fd, &st) != 0) throw CodedError(info.Env(), errno, "fstat");
@@ -166,11 +170,17 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
   if (pages == MAP_FAILED) throw CodedError(env, errno, "mmap");
 
   auto owned = std::make_unique<Mapping>(
-      Mapping{static_cast<uint8_t*>(pages), want.size, env.GetInstanceData<EnvData>()->table});
+      Mapping{static_cast<uint8_t*>(pages), want.size, env.GetInstanceData<EnvData>()->table, nullptr});
   if (want.advice != MADV_NORMAL && madvise(pages, want.size, want.advice) != 0) {
     const int err = errno;
     owned->Release();
     throw CodedError(env, err, "madvise");
+  }
+  owned->guard = GuardMapping(pages, want.size);
+  if (owned->guard == nullptr) {
+    const int err = errno;
+    owned->Release();
+    throw CodedError(env, err, "sigaction");
   }
   napi_value buffer = nullptr;
   const napi_status status = napi_create_external_buffer(
@@ -205,6 +215,12 @@ void Unmap(const Napi::CallbackInfo& info) {
   if (status != napi_ok) throw CodedError(env, EINVAL, "munmap", "the buffer's memory cannot be detached");
   const int err = mapping->Release();
   if (err != 0) throw CodedError(env, err, "munmap");
+}
+
+// faultOf(buffer): the offset of the first page of the mapping that failed, or -1.
+Napi::Value FaultOf(const Napi::CallbackInfo& info) {
+  const Mapping* mapping = MappingOf(info, BytesArg(info, 0, "faultOf"), "faultOf");
+  return Napi::Number::New(info.Env(), static_cast<double>(mapping->guard->first_fault.load()));
 }
 
 // The whole pages that hold `range`: msync(2) and madvise(2) want a page-aligned start.
@@ -265,6 +281,7 @@ void RegisterMapping(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new EnvData());
   exports.Set("map", Napi::Function::New(env, Map, "map"));
   exports.Set("unmap", Napi::Function::New(env, Unmap, "unmap"));
+  exports.Set("faultOf", Napi::Function::New(env, FaultOf, "faultOf"));
   exports.Set("sync", Napi::Function::New(env, Sync, "sync"));
   exports.Set("advise", Napi::Function::New(env, Advise, "advise"));
   SetConstants(exports);

@@ -50,6 +50,8 @@ interface Constants {
   LOCK_EX: number;
   LOCK_NB: number;
   LOCK_UN: number;
+  FALLOC_FL_KEEP_SIZE: number;
+  FALLOC_FL_PUNCH_HOLE: number;
   BUS_MCEERR_AR: number;
   BUS_MCEERR_AO: number;
 }
@@ -64,11 +66,14 @@ interface Addon extends Constants {
     advice?: number,
   ): Buffer<ArrayBuffer>;
   unmap(buffer: Uint8Array): void;
+  mediumFaults(): number;
+  faultOf(buffer: Uint8Array): number;
   sync(buffer: Uint8Array, offset: number, length: number, blocking: boolean, invalidate: boolean): void;
   advise(buffer: Uint8Array, offset: number, length: number, advice: number): void;
   flushCacheLines(buffer: Uint8Array, offset: number, length: number): void;
   cacheFlushKind(): CacheFlushKind;
   flock(fd: number, op: number): void;
+  fallocate(fd: number, mode: number, offset: number, length: number): void;
   bindExchange(
     fd: number,
     answer: Buffer,
@@ -101,17 +106,20 @@ const require = createRequire(import.meta.url);
 const load = require('node-gyp-build') as (root: string) => Addon;
 const addon = load(fileURLToPath(new URL('..', import.meta.url)));
 
-/** The PROT_, MAP_, MADV_, LOCK_ and BUS_ values of this machine, and PAGESIZE in bytes. */
+/** The PROT_, MAP_, MADV_, LOCK_, FALLOC_ and BUS_ values of this machine, and PAGESIZE in bytes. */
 export const constants: Readonly<Constants> = addon;
 
 /**
  * mmap(2) of `size` bytes of `fd` from byte `offset`: a Buffer over the pages themselves, no copy.
  *
  * `size` is 1 .. 2^32 (what a Buffer of Node 20 holds) and `offset` a multiple of PAGESIZE below 2^53; a
- * range that ends beyond a regular file is EINVAL, because touching it would be SIGBUS. PROT_READ is
+ * range that ends beyond a regular file is EINVAL. PROT_READ is
  * needed; a store to a Buffer without PROT_WRITE is SIGSEGV. MAP_FIXED and MAP_ANONYMOUS are refused.
  * The pages go with unmap(), or when the Buffer is collected, or when its worker ends. While mapped they keep
  * the open file, and so its flock, alive.
+ *
+ * A page that is gone when it is touched (the file shrank, its filesystem is full, the memory failed) does not end the
+ * process: zeros are laid over it and {@link mediumFaults} rises. Whoever maps must ask.
  */
 export function map(
   size: number,
@@ -130,6 +138,14 @@ export function map(
  */
 export function unmap(buffer: Uint8Array): void {
   addon.unmap(buffer);
+}
+
+/** How many pages of mappings have failed under a load or store of this process so far, modulo 2^32. A cheap call. */
+export const mediumFaults: () => number = addon.mediumFaults;
+
+/** Offset in bytes of the first page of the mapping that failed, or -1. EINVAL as for {@link unmap}. */
+export function faultOf(buffer: Uint8Array): number {
+  return addon.faultOf(buffer);
 }
 
 /** msync(2) of the pages that hold the range, which lies within `buffer`, a mapping or a part of one. */
@@ -208,6 +224,14 @@ export function processesMapping(root: string, needle: Uint8Array, except: numbe
 /** flock(2). EAGAIN when LOCK_NB was given and another open file has the lock. */
 export function flock(fd: number, op: number): void {
   addon.flock(fd, op);
+}
+
+/**
+ * fallocate(2) of `length` bytes from byte `offset` on, both below 2^53. ENOSPC may leave a part allocated; ENOTSUP
+ * where the filesystem cannot do it.
+ */
+export function fallocate(fd: number, mode: number, offset: number, length: number): void {
+  addon.fallocate(fd, mode, offset, length);
 }
 
 /** socketpair(2): two connected Unix stream sockets, both close-on-exec. The caller closes them. */

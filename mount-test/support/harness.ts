@@ -104,7 +104,7 @@ export class Mounted {
   mkfs(): void {
     const media = openRegion(this.region, {
       readOnly: false,
-      create: { size: parseSize(this.#options.size ?? '64M') },
+      create: { size: parseSize(this.#options.size ?? '64M'), sparse: true },
     });
     try {
       mkfs(media, { label: '', clock: systemClock, uid: 0, gid: 0 });

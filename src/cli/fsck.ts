@@ -45,9 +45,11 @@ export function registerFsck(program: Command, env: CliEnvironment): void {
 }
 
 async function check(env: CliEnvironment, region: string, options: Options): Promise<void> {
-  await withRegion(region, `check ${region}`, { readOnly: true }, (media) =>
-    reportCheck(env, region, checkRegion(media), options),
-  );
+  await withRegion(region, `check ${region}`, { readOnly: true }, (media) => {
+    const found = checkRegion(media);
+    media.checkStillThere();
+    return reportCheck(env, region, found, options);
+  });
 }
 
 async function reportCheck(

@@ -14,6 +14,7 @@ interface Options {
   size?: number;
   label: string;
   force?: boolean;
+  sparse?: boolean;
 }
 
 const EXAMPLE = `
@@ -30,6 +31,7 @@ export function registerMkfs(program: Command, env: CliEnvironment): void {
       new Option('--size <n>', 'size of the region, in bytes; needed for a new file').argParser(parseSize),
     )
     .option('--label <text>', `a name, at most ${LABEL_MAX_BYTES} bytes`, '')
+    .option('--sparse', 'take blocks of a file as they are used; when there are none left the mount ends')
     .option('--force', 'format a region that holds something')
     .addHelpText('after', EXAMPLE)
     .action((region: string, options: Options) => runMkfs(env, region, options));
@@ -46,7 +48,7 @@ async function runMkfs(env: CliEnvironment, region: string, options: Options): P
   }
   if (stat !== undefined) await checkContents(asked, region, stat, options.force === true);
   try {
-    await format(env, asked, region, size, options.label);
+    await format(env, asked, region, size, options);
   } catch (error) {
     if (isNew) fs.rmSync(region, { force: true });
     throw error;
@@ -110,9 +112,9 @@ async function format(
   asked: string,
   region: string,
   size: number | undefined,
-  label: string,
+  { label, sparse = false }: Options,
 ): Promise<void> {
-  const options = { readOnly: false, ...(size === undefined ? {} : { create: { size } }) };
+  const options = { readOnly: false, ...(size === undefined ? {} : { create: { size, sparse } }) };
   await withRegion(region, asked, options, async (media) => {
     const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
     mkfs(media, { label, clock: systemClock, uid, gid });

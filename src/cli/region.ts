@@ -5,7 +5,7 @@ import type { Engine } from '../engine/api.js';
 import { openEngine } from '../engine/index.js';
 import { CorruptionError } from '../errors.js';
 import type { Media } from '../media/media.js';
-import { openRegion, type RegionOptions } from '../media/region.js';
+import { openRegion, type RegionMedia, type RegionOptions } from '../media/region.js';
 import type { Clock } from '../types.js';
 import type { CliEnvironment } from './environment.js';
 import { explain, type Findings, failure } from './errors.js';
@@ -54,9 +54,9 @@ export async function withRegion<T>(
   path: string,
   asked: string,
   options: RegionOptions,
-  use: (media: Media) => Promise<T> | T,
+  use: (media: RegionMedia) => Promise<T> | T,
 ): Promise<T> {
-  let media: Media;
+  let media: RegionMedia;
   await awaitLastDaemon(realPath(path));
   try {
     media = openRegion(path, options);
@@ -64,8 +64,11 @@ export async function withRegion<T>(
     throw explain(error, asked, path, regionFindings(path));
   }
   try {
-    return await use(media);
+    const result = await use(media);
+    media.checkStillThere();
+    return result;
   } catch (error) {
+    if (media.lost !== null) throw failure(asked, media.lost, error);
     if (error instanceof CorruptionError) {
       throw failure(asked, `the region is damaged (${error.message}); format it again, or use a copy`, error);
     }

@@ -33,7 +33,7 @@ const XFS: Kind = {
 
 const RMAPFS: Kind = {
   name: 'rmapfs',
-  mkfs: (store) => runCommand('mkfs', store, '--size', REGION_SIZE, '--force'),
+  mkfs: (store) => runCommand('mkfs', store, '--size', REGION_SIZE, '--sparse', '--force'),
   mount: (store, dir) => runCommand('mount', store, dir, '-o', `allow_other,log=${store}.log`),
   umount: (dir) => runCommand('umount', dir),
   agent: (dir) => [EXEC_PROGRAM, AGENT_PROGRAM, dir],

@@ -6,7 +6,7 @@ import { openEngine } from '../engine/index.js';
 import type { EventBody } from '../failure/event-ring.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
 import { COMMIT_INTERVAL_MS } from '../limits.js';
-import { openRegion } from '../media/region.js';
+import { openRegion, type RegionMedia } from '../media/region.js';
 import { bindExchange, currentTid, installWakeHandler, setWakeTimer } from '../native.js';
 import { GOINGDOWN_REASON } from '../vfs/jobs.js';
 import { Vfs } from '../vfs/vfs.js';
@@ -31,21 +31,33 @@ const fuseDevice = (fd: number, sources: readonly Buffer[]): FuseDevice => ({
   bind: (answer, request, control) => bindExchange(fd, answer, request, control, sources),
 });
 
+/** What the core serves. */
+interface Served {
+  readonly engine: Engine;
+  readonly media: RegionMedia;
+  readonly caller: CurrentCaller;
+}
+
 class Core {
   readonly #shared: Int32Array;
   readonly #port: MessagePort;
   readonly #engine: Engine;
+  readonly #media: RegionMedia;
   readonly #channel: Channel;
   readonly #vfs: Vfs;
   readonly #commits: CommitClock;
 
-  constructor(options: CoreOptions, engine: Engine, caller: CurrentCaller, fuseFd: number) {
+  constructor(options: CoreOptions, { engine, media, caller }: Served, fuseFd: number) {
     this.#shared = new Int32Array(options.shared);
     this.#port = options.port;
     this.#engine = engine;
+    this.#media = media;
     this.#commits = new CommitClock(COMMIT_INTERVAL_MS, () => performance.now(), setWakeTimer);
     const post = (message: FromCore): void => this.#port.postMessage(message);
-    const log = (level: 'error' | 'warn' | 'info', text: string): void => post({ type: 'log', level, text });
+    // What follows from a lost region is not worth a word beside why it is lost, which is said at the end.
+    const log = (level: 'error' | 'warn' | 'info', text: string): void => {
+      if (media.lost === null) post({ type: 'log', level, text });
+    };
     const hooks: ChannelHooks = {
       ready: (connection) => {
         this.#vfs.connected(connection);
@@ -54,6 +66,7 @@ class Core {
       waiting: () => this.#hasMessages() || this.#commits.due,
       poll: () => this.#poll(),
       served: () => this.#commits.changed(engine.dirty),
+      lost: () => media.lost,
       log,
     };
     this.#channel = new Channel(fuseDevice(fuseFd, engine.readSources), hooks);
@@ -94,7 +107,10 @@ class Core {
     installWakeHandler();
     Atomics.store(this.#shared, SHARED.coreTid, currentTid());
     const end = this.#channel.run(this.#vfs);
+    const media = this.#media;
+    if (media.lost !== null) this.#engine.shutdown(media.lost);
     const isWhole = this.#vfs.end();
+    if (media.lost !== null) return { clean: false, reason: media.lost };
     return isWhole ? end : { clean: false, reason: `${end.reason}, after the filesystem was shut down` };
   }
 
@@ -187,7 +203,7 @@ function serve(options: CoreOptions): ChannelEnd {
     const bad = knownBadBlocks(engine);
     if (bad !== null) post({ type: 'event', event: bad });
     const fuseFd = waitForMount(options, engine.info.wasShutdown);
-    if (fuseFd !== null) return new Core(options, engine, caller, fuseFd).run();
+    if (fuseFd !== null) return new Core(options, { engine, media, caller }, fuseFd).run();
     engine.close();
     return { clean: false, reason: 'the mount failed' };
   } finally {

@@ -29,6 +29,8 @@ export interface ChannelHooks {
   poll(): void;
   /** Called after each request. Must be cheap. */
   served(): void;
+  /** Why no answer can be trusted any more, or null. Asked before each answer: must be cheap. */
+  lost(): string | null;
   log(level: 'error' | 'warn' | 'info', text: string): void;
 }
 
@@ -69,6 +71,8 @@ export class Channel {
         // A message can take long (a commit): nobody waits for it with a finished answer.
         this.#exchange(0);
         this.#hooks.poll();
+        const why = this.#hooks.lost();
+        if (why !== null) return { clean: false, reason: why };
       }
       const length = this.#exchange(1);
       if (length < 0) {
@@ -82,6 +86,8 @@ export class Channel {
       if (length === 0) return { clean: false, reason: 'reading /dev/fuse gave nothing' };
       const failure = this.#serve(handler, length);
       if (failure !== null) return { clean: false, reason: failure };
+      const why = this.#hooks.lost();
+      if (why !== null) return this.#refuse(why);
       this.#hooks.served();
     }
   }
@@ -102,6 +108,14 @@ export class Channel {
       this.#hooks.log('error', `cannot answer request ${unique}: ${errnoName(errno)}`);
     }
     return control[CONTROL.received];
+  }
+
+  /** Answers EIO in the place of what is in the buffer. A request that takes no answer is not known to the kernel. */
+  #refuse(reason: string): ChannelEnd {
+    this.reply.begin(this.#request);
+    this.reply.error(constants.errno.EIO);
+    this.#exchange(0);
+    return { clean: false, reason };
   }
 
   /** Serves the request in the buffer. Returns why the channel must end, or null. */

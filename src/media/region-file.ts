@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { type ErrnoName, FsError } from '../errors.js';
 import { REGION_MAX_BYTES, REGION_MIN_BYTES, WINDOW_BYTES } from '../limits.js';
-import { cacheFlushKind, constants, flock, hasCode } from '../native.js';
+import { cacheFlushKind, constants, fallocate, flock, hasCode } from '../native.js';
 import { BLOCK_SIZE } from '../types.js';
 import { blockDevice, daxDevice } from './sysfs.js';
 
@@ -18,9 +18,10 @@ export interface RegionOptions {
   readOnly: boolean;
   /**
    * Creates the file, or gives an existing regular file this size in bytes (whatever it held); on a device,
-   * uses its first `size` bytes. Not together with readOnly.
+   * uses its first `size` bytes. Not together with readOnly. A file gets all of its blocks, and ENOSPC when there are
+   * not as many, unless it is to be sparse: then a full filesystem below it is the end of the mount.
    */
-  create?: { size: number };
+  create?: { size: number; sparse: boolean };
 }
 
 export type RegionKind = 'file' | 'block' | 'devdax';
@@ -63,7 +64,7 @@ export function openRegionFile(path: string, options: RegionOptions): OpenedRegi
     if (kind === 'block' && !readOnly) fd = claimBlockDevice(path, fd);
     lock(path, fd, readOnly);
     isLocked = true;
-    if (create !== undefined && kind === 'file') ftruncateSync(fd, create.size);
+    if (create !== undefined && kind === 'file') resize(path, fd, create);
     const bytes = usableBytes(path, fstatSync(fd), kind, create?.size);
     const isMemory = kind === 'file' && MEMORY_FILESYSTEMS.has(statfsSync(`/proc/self/fd/${fd}`).type);
     return { path, fd, kind, bytes, isMemory, abandon };
@@ -105,6 +106,30 @@ function openFile(path: string, options: RegionOptions): { fd: number; isCreated
   } catch (error) {
     throw asRegionError(error, path);
   }
+}
+
+/** Gives a file its size and, unless it is to be sparse, its blocks. After an error it has the size of before. */
+function resize(path: string, fd: number, { size, sparse }: { size: number; sparse: boolean }): void {
+  const before = fstatSync(fd).size;
+  ftruncateSync(fd, size);
+  if (sparse) return;
+  try {
+    fallocate(fd, 0, 0, size);
+  } catch (error) {
+    ftruncateSync(fd, Math.min(before, size));
+    if (hasCode(error, 'ENOSPC')) throw regionError('ENOSPC', noRoom(path, fd, size));
+    if (!hasCode(error, 'ENOTSUP')) throw error;
+    throw regionError(
+      'ENOTSUP',
+      `${path} cannot be given its blocks by its filesystem (fallocate); --sparse does without`,
+    );
+  }
+}
+
+function noRoom(path: string, fd: number, size: number): string {
+  const { bavail, bsize } = statfsSync(`/proc/self/fd/${fd}`);
+  const advice = '--sparse takes blocks as they are used';
+  return `${path} has no room for ${size} bytes: its filesystem has ${bavail * bsize} left; ${advice}`;
 }
 
 function kindOf(path: string, stat: Stats): RegionKind {

@@ -1,11 +1,21 @@
 import { closeSync, fdatasyncSync, fstatSync } from 'node:fs';
 import { assert, FsError } from '../errors.js';
 import { WINDOW_BYTES } from '../limits.js';
-import { cacheFlushKind, constants, flushCacheLines, hasCode, map, unmap } from '../native.js';
+import {
+  cacheFlushKind,
+  constants,
+  faultOf,
+  flushCacheLines,
+  hasCode,
+  map,
+  mediumFaults,
+  unmap,
+} from '../native.js';
 import { BLOCK_SIZE, type PhysBlock } from '../types.js';
 import { DirtyBlocks, flushDirtyLines } from './dirty.js';
 import type { Media } from './media.js';
 import { asRegionError, type OpenedRegion, openRegionFile, type RegionOptions } from './region-file.js';
+import { SECTOR_BYTES } from './sysfs.js';
 import { readOnlyError, WINDOW_SHIFT, WindowedMedia, Windows } from './windows.js';
 
 /**
@@ -27,9 +37,11 @@ export interface RegionMedia extends Media {
   readonly path: string;
   readonly medium: RegionMedium;
   /**
-   * Throws EIO when the region's file has become smaller than what is mapped: touching what is gone would be
-   * SIGBUS and the end of the process. A check can not close the race, it is for long operations and timers.
+   * Why what was read or stored since the open may not be the region's (a page was gone when it was touched: the file
+   * shrank, its filesystem is full, the device failed), or null. Lasts. Cheap: to be asked before every answer.
    */
+  readonly lost: string | null;
+  /** Throws EIO when the region is lost, or its file has become smaller than what is mapped. flush() asks too. */
   checkStillThere(): void;
 }
 
@@ -59,6 +71,9 @@ class MappedRegion extends WindowedMedia implements RegionMedia {
   #isDirty = false;
   #failure: FsError | null = null;
   #isClosed = false;
+  /** Faults of all mappings of the process that were looked at. */
+  #faultsSeen = mediumFaults();
+  #lost: string | null = null;
 
   constructor(opened: OpenedRegion, readOnly: boolean) {
     const { buffers, isSync } = mapWindows(opened, readOnly);
@@ -81,22 +96,45 @@ class MappedRegion extends WindowedMedia implements RegionMedia {
   flush(): void {
     assert(!this.#isClosed, 'flush of an open region');
     if (this.#failure !== null) throw this.#failure;
+    // Also with nothing to flush: what was stored before may have gone to no page of the region.
+    this.checkStillThere();
     if (!this.#isDirty) return;
     if (this.#dirtyBlocks !== null) flushDirtyLines(this.addressing, this.#dirtyBlocks, flushCacheLines);
     else if (this.medium === 'page-cache') this.#syncFile();
+    this.checkStillThere();
     this.#isDirty = false;
   }
 
+  get lost(): string | null {
+    const faults = mediumFaults();
+    if (faults === this.#faultsSeen) return this.#lost;
+    this.#faultsSeen = faults;
+    const window = this.addressing.buffers.findIndex((buffer) => faultOf(buffer) >= 0);
+    if (window >= 0) {
+      const at = window * WINDOW_BYTES + faultOf(this.addressing.buffers[window]);
+      this.#lost ??= this.#shrunk() ?? `byte ${at} of ${this.path} could not be reached: ${this.#advice()}`;
+    }
+    return this.#lost;
+  }
+
   checkStillThere(): void {
-    if (!this.#isRegularFile) return;
+    this.#lost = this.lost ?? this.#shrunk();
+    if (this.#lost !== null) throw new FsError('EIO', 'region', this.#lost);
+  }
+
+  #shrunk(): string | null {
+    if (!this.#isRegularFile) return null;
     const size = fstatSync(this.#fd).size;
     const mapped = this.blocks * BLOCK_SIZE;
-    if (size >= mapped) return;
-    throw new FsError(
-      'EIO',
-      'region',
-      `${this.path} shrank from ${mapped} to ${size} bytes while it was in use`,
-    );
+    return size >= mapped ? null : `${this.path} shrank from ${mapped} to ${size} bytes while it was in use`;
+  }
+
+  /** What is most likely wrong. */
+  #advice(): string {
+    if (!this.#isRegularFile) return 'the device failed or is gone';
+    const { blocks, size } = fstatSync(this.#fd);
+    const isSparse = blocks * SECTOR_BYTES < size;
+    return isSparse ? 'the file is sparse, and its filesystem has no room for it' : 'its storage failed';
   }
 
   close(): void {

@@ -8,8 +8,11 @@ export interface DeviceGeometry {
   align: number;
 }
 
-/** Unit of a block device's `size` attribute, whatever its sector size (Documentation/ABI/stable/sysfs-block). */
-const SECTOR_BYTES = 512;
+/**
+ * Unit of a block device's `size` attribute, whatever its sector size (Documentation/ABI/stable/sysfs-block), and of
+ * st_blocks.
+ */
+export const SECTOR_BYTES = 512;
 
 /** "MAJOR:MINOR" of a device number as stat(2) gives it, in the kernel's encoding (new_encode_dev()). */
 export function deviceName(rdev: number): string {

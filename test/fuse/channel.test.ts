@@ -57,7 +57,7 @@ const init = (): Buffer => {
 };
 const getattr = (unique: number): Buffer => requestBytes(OPCODE.GETATTR, unique, Buffer.alloc(16));
 
-function run(script: (Buffer | number)[], waiting: () => boolean = () => false) {
+function run(script: (Buffer | number)[], waiting = () => false, lost: () => string | null = () => null) {
   const device = new ScriptedDevice(script);
   const logged: string[] = [];
   const hooks: ChannelHooks = {
@@ -65,6 +65,7 @@ function run(script: (Buffer | number)[], waiting: () => boolean = () => false) 
     waiting,
     poll: () => device.log.push('poll'),
     served: () => {},
+    lost,
     log: (_level, text) => logged.push(text),
   };
   const channel = new Channel(device, hooks);
@@ -102,6 +103,16 @@ describe('the channel', () => {
     other.device.failNextWrite = EIO;
     other.end();
     expect(other.logged).toEqual(['cannot answer request 2: EIO']);
+  });
+
+  it('answers EIO and ends when the handler can be trusted no more, and never sends what it had', () => {
+    let handled = 0;
+    const { device, end } = run([init(), getattr(4), getattr(6)], undefined, () =>
+      ++handled > 1 ? 'the region is gone' : null,
+    );
+    expect(end()).toEqual({ clean: false, reason: 'the region is gone' });
+    expect(device.log.filter((what) => what === 'handled')).toHaveLength(1);
+    expect(device.log.at(-1)).toBe('sent 4');
   });
 
   it('ends when the device fails', () => {

@@ -26,6 +26,8 @@ import { REGION_MAX_BYTES, REGION_MIN_BYTES, WINDOW_BYTES } from '../../src/limi
 import { openRegion, type RegionMedia } from '../../src/media/region.js';
 import { asPhys, BLOCK_SIZE } from '../../src/types.js';
 
+/** open(2); node:fs does not have it. */
+const O_PATH = 0o10000000;
 const TMPFS = 0x0102_1994;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -48,8 +50,8 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-function create(size = 4 * MIB, at = path): RegionMedia {
-  const region = openRegion(at, { readOnly: false, create: { size } });
+function create(size = 4 * MIB, at = path, sparse = true): RegionMedia {
+  const region = openRegion(at, { readOnly: false, create: { size, sparse } });
   open.push(region);
   return region;
 }
@@ -187,7 +189,7 @@ describe('the lock', () => {
 
   test('a refused create changes nothing', () => {
     create().bytes(asPhys(0), 1)[0] = 5;
-    const create2 = () => openRegion(path, { readOnly: false, create: { size: 2 * MIB } });
+    const create2 = () => openRegion(path, { readOnly: false, create: { size: 2 * MIB, sparse: false } });
     expect(refusal(create2).code).toBe('EBUSY');
     expect([statSync(path).size, open[0].bytes(asPhys(0), 1)[0]]).toEqual([4 * MIB, 5]);
   });
@@ -257,7 +259,9 @@ describe('what is refused', () => {
   });
 
   test('to create read-only', () => {
-    expect(refusal(() => openRegion(path, { readOnly: true, create: { size: MIB } })).code).toBe('EINVAL');
+    expect(
+      refusal(() => openRegion(path, { readOnly: true, create: { size: MIB, sparse: false } })).code,
+    ).toBe('EINVAL');
   });
 
   test('a region that shrank is told, and one that did not is not', () => {
@@ -269,6 +273,67 @@ describe('what is refused', () => {
       'EIO',
       expect.stringContaining(`from ${4 * MIB} to ${4 * MIB - 1} bytes`),
     ]);
+  });
+});
+
+/** What happens where SIGBUS would have ended the process. The region of each test is made by mount(8). */
+describe.runIf(process.getuid?.() === 0)('a medium that is gone', () => {
+  let full: string;
+
+  beforeEach(() => {
+    full = join(dir, 'full');
+    mkdirSync(full);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4M', 'tmpfs', full]);
+  });
+
+  afterEach(() => {
+    closeAll();
+    execFileSync('umount', [full]);
+  });
+
+  test('a store that finds no room is no end of the process, and the next flush says so', () => {
+    const at = join(full, 'region');
+    const region = create(4 * MIB, at);
+    writeFileSync(join(full, 'other'), Buffer.alloc(2 * MIB));
+    region.flush();
+    expect(region.lost).toBe(null);
+    for (let block = 0; block < region.blocks; block++) region.bytes(asPhys(block), 1).fill(7);
+    region.noteDirty(asPhys(0), region.blocks);
+    const { code, message } = refusal(() => region.flush(), at);
+    expect([code, message]).toEqual([
+      'EIO',
+      expect.stringContaining('is sparse, and its filesystem has no room'),
+    ]);
+    expect(region.lost).toMatch(/^byte \d+ of /);
+    // It lasts, whatever room there is now.
+    rmSync(join(full, 'other'));
+    expect(refusal(() => region.flush(), at).code).toBe('EIO');
+  });
+
+  test('a region that shrank under a load reads zeros there, and nothing is called durable', () => {
+    const at = join(full, 'region');
+    const [region, other] = [create(4 * MIB, at), create()];
+    region.bytes(asPhys(700), 1).fill(7);
+    truncateSync(at, 2 * MIB);
+    expect(region.bytes(asPhys(700), 1).every((byte) => byte === 0)).toBe(true);
+    expect(refusal(() => region.flush(), at).message).toContain(`from ${4 * MIB} to ${2 * MIB} bytes`);
+    expect([region.lost === null, other.lost]).toEqual([false, null]);
+    other.flush();
+  });
+
+  test('mkfs gets all blocks or none: a full filesystem is found now and nothing is left', () => {
+    const at = join(full, 'region');
+    expect(create(3 * MIB, at, false).blocks).toBe(768);
+    expect(statSync(at).blocks * 512).toBe(3 * MIB);
+    const second = join(full, 'second');
+    const { code, message } = refusal(() => create(2 * MIB, second, false), second);
+    expect([code, message]).toEqual(['ENOSPC', expect.stringMatching(/no room for 2097152 bytes.*--sparse/)]);
+    expect(readdirSync(full)).toEqual(['region']);
+    // A file that was there keeps its size and what it holds.
+    writeFileSync(second, Buffer.alloc(BLOCK_SIZE, 5));
+    expect(refusal(() => create(2 * MIB, second, false), second).code).toBe('ENOSPC');
+    expect(readFileSync(second).equals(Buffer.alloc(BLOCK_SIZE, 5))).toBe(true);
+    expect(create(2 * MIB, second, true).blocks).toBe(512);
   });
 });
 
@@ -309,8 +374,8 @@ describe('flush', () => {
     const region = create();
     const fd = Number(readdirSync('/proc/self/fd').find((name) => linkOf(name) === path));
     closeSync(fd);
-    // In the place of the region's file, one that refuses fdatasync.
-    expect(openSync('/dev/null', 'r')).toBe(fd);
+    // In the place of the region's file, what refuses fdatasync and has its size.
+    expect(openSync(path, O_PATH)).toBe(fd);
     region.flush();
     region.noteDirty(asPhys(0), 1);
     expect(refusal(() => region.flush()).code).toBe('EIO');
@@ -359,7 +424,8 @@ describe('a block device', () => {
   });
 
   test('create uses its first bytes, and not more than it has', () => {
-    const create2 = (size: number) => openRegion(device, { readOnly: false, create: { size } });
+    const create2 = (size: number) =>
+      openRegion(device, { readOnly: false, create: { size, sparse: false } });
     expect(refusal(() => create2(9 * MIB), device).message).toContain(`less than the ${9 * MIB} asked for`);
     const region = create2(2 * MIB);
     open.push(region);
