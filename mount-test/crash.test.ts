@@ -67,6 +67,37 @@ describe('kill -9 of the daemon', () => {
       expect(cli('info', m.dir, '--json').json<{ shutdown: unknown }>().shutdown).toBeFalsy();
     }));
 
+  it('changes nothing of the last commit in place: names and attributes go in batches after the fsync', () =>
+    withMount({}, async (m) => {
+      const name = (n: number): string => m.path(`file ${String(n).padStart(4, '0')}`);
+      const attributes = (command: string, length: number, from: number, to: number): void => {
+        const files = Array.from({ length: to - from }, (_, i) => name(from + i));
+        const value = `0x${'61'.repeat(length)}`;
+        tool(
+          'setfattr',
+          command === 'set' ? ['-n', 'user.v', '-v', value, ...files] : ['-x', 'user.v', ...files],
+        );
+      };
+      for (let n = 0; n < 400; n++) writeFileSync(name(n), `contents of ${n} `.repeat(20));
+      attributes('set', 900, 200, 260);
+      for (let round = 0; round < 4; round++) {
+        const first = 50 * round;
+        for (let n = first; n < first + 24; n++) unlinkSync(name(n));
+        tool('sync', [m.dir]);
+        for (let n = first + 24; n < first + 50; n++) unlinkSync(name(n));
+        attributes(round % 2 === 0 ? 'remove' : 'set', 40, 200, 260);
+        await m.kill9();
+        expect(cli('fsck', m.region)).toMatchObject({ status: 0 });
+        m.mount();
+        for (let n = first + 24; n < 400; n++) {
+          if (n < first + 50 && !existsSync(name(n))) continue;
+          expect(readFileSync(name(n), 'utf8')).toBe(`contents of ${n} `.repeat(20));
+        }
+        for (let n = first + 24; n < first + 50; n++) if (existsSync(name(n))) unlinkSync(name(n));
+        attributes('set', 900, 200, 260);
+      }
+    }));
+
   it('gives the space of unlinked open files back', () =>
     withMount({}, async (m) => {
       const free = () => cli('info', m.dir, '--json').json<{ blocks: { free: number } }>().blocks.free;

@@ -1,4 +1,5 @@
 import { NODE, NODE_HEADER_WORDS, type TreeSpec } from '../engine/layout.js';
+import type { ReadonlyWords } from '../engine/nodes.js';
 import { PAYLOAD_MAX_BYTES } from '../engine/tree.js';
 import { BLOCK_SIZE } from '../types.js';
 
@@ -8,7 +9,7 @@ import { BLOCK_SIZE } from '../types.js';
  */
 export function payloadProblem(
   spec: TreeSpec,
-  words: Uint32Array,
+  words: ReadonlyWords,
   base: number,
   indexEnd: number,
 ): string | null {

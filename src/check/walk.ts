@@ -1,12 +1,12 @@
 import { NODE, NODE_BODY_WORDS, NODE_HEADER_WORDS, type TreeSpec } from '../engine/layout.js';
+import type { NodeMedia, ReadonlyWords } from '../engine/nodes.js';
 import { TREE_HEIGHT_MAX } from '../limits.js';
-import type { Media } from '../media/media.js';
 import { asPhys, BLOCK_SIZE } from '../types.js';
 import { payloadProblem } from './payloads.js';
 
 /** A tree as the walk sees it, and who hears of what it finds. */
 export interface TreeWalk {
-  readonly media: Media;
+  readonly media: NodeMedia;
   readonly spec: TreeSpec;
   readonly root: number;
   /** 0 = empty, 1 = the root is a leaf. */
@@ -29,7 +29,7 @@ export interface TreeWalk {
 
 /** Words of a key somewhere in a node. */
 interface KeyAt {
-  readonly words: Uint32Array;
+  readonly words: ReadonlyWords;
   readonly at: number;
 }
 
@@ -99,7 +99,7 @@ class Walker {
   /** Returns whether the keys of the node are in order. */
   #checkKeys(
     block: number,
-    words: Uint32Array,
+    words: ReadonlyWords,
     base: number,
     count: number,
     stride: number,
@@ -124,7 +124,7 @@ class Walker {
   }
 
   /** Where payloads lie. Nodes without payloads have an empty heap. */
-  #checkHeap(block: number, words: Uint32Array, base: number, level: number, indexEnd: number): void {
+  #checkHeap(block: number, words: ReadonlyWords, base: number, level: number, indexEnd: number): void {
     const top = words[base + NODE.heapTop];
     const dead = words[base + NODE.heapDead];
     if (level === 0 && this.#walk.spec.variable) {
@@ -136,7 +136,7 @@ class Walker {
   }
 
   /** As visit(); null where the leaf cannot be used. */
-  #leaf(block: number, words: Uint32Array, base: number, count: number, stride: number): number | null {
+  #leaf(block: number, words: ReadonlyWords, base: number, count: number, stride: number): number | null {
     const { spec } = this.#walk;
     const last = { words: this.#lastKey, at: 0 };
     const first = { words, at: base + NODE_HEADER_WORDS };
@@ -155,7 +155,7 @@ class Walker {
 
   #visitChildren(
     block: number,
-    words: Uint32Array,
+    words: ReadonlyWords,
     base: number,
     count: number,
     level: number,

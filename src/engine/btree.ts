@@ -1,10 +1,9 @@
 import { assert, CorruptionError, InvariantError } from '../errors.js';
 import { TREE_HEIGHT_MAX } from '../limits.js';
-import type { Media } from '../media/media.js';
 import { asPhys } from '../types.js';
 import { TreeCursor } from './cursor.js';
 import { NODE, NODE_BODY_WORDS, NODE_HEADER_WORDS, type TreeSpec } from './layout.js';
-import type { NodeStore } from './nodes.js';
+import type { NodeMedia, NodeStore, ReadonlyWords } from './nodes.js';
 import { PayloadHeap } from './payload-heap.js';
 import { type Cursor, PAYLOAD_MAX_BYTES, type Tree } from './tree.js';
 
@@ -33,7 +32,7 @@ export class BTree implements Tree {
   /** Counts changes, so that a stale cursor is noticed. */
   version = 0;
   readonly spec: TreeSpec;
-  readonly media: Media;
+  readonly media: NodeMedia;
   readonly nodes: NodeStore;
   readonly leafStride: number;
   readonly innerStride: number;
@@ -45,12 +44,12 @@ export class BTree implements Tree {
   readonly #index = new Int32Array(TREE_HEIGHT_MAX);
   readonly #key = new Uint32Array(4);
 
-  constructor(spec: TreeSpec, media: Media, nodes: NodeStore) {
+  constructor(spec: TreeSpec, media: NodeMedia, nodes: NodeStore) {
     this.spec = spec;
     this.media = media;
     this.nodes = nodes;
     this.#keyWords = spec.keyWords;
-    this.payloads = spec.variable ? new PayloadHeap(spec, media) : null;
+    this.payloads = spec.variable ? new PayloadHeap(spec, media, nodes) : null;
     this.leafStride = spec.keyWords + (spec.variable ? 1 : spec.valueWords);
     this.innerStride = spec.keyWords + (spec.augmented ? 2 : 1);
   }
@@ -73,7 +72,7 @@ export class BTree implements Tree {
   // ---- search -------------------------------------------------------------------------------------------
 
   /** Compares the key at words[at] with the given one: < 0, 0, > 0. */
-  compare(words: Uint32Array, at: number, k0: number, k1: number, k2: number, k3: number): number {
+  compare(words: ReadonlyWords, at: number, k0: number, k1: number, k2: number, k3: number): number {
     let d = words[at] - k0;
     if (d !== 0 || this.#keyWords === 1) return d;
     d = words[at + 1] - k1;
@@ -176,13 +175,13 @@ export class BTree implements Tree {
 
   #setChild(block: number, index: number, child: number): void {
     const at = this.media.wordIndex(asPhys(block)) + NODE_HEADER_WORDS + index * this.innerStride;
-    this.media.words(asPhys(block))[at + this.#keyWords] = child;
+    this.nodes.writable(block)[at + this.#keyWords] = child;
   }
 
   insert(k0: number, k1: number, k2: number, k3: number, value: Uint32Array): void {
     assert(!this.spec.variable, 'insert of a value into a variable-length tree');
     const at = this.#openSlot(k0, k1, k2, k3, 0);
-    const words = this.media.words(asPhys(this.#block[0]));
+    const words = this.nodes.writable(this.#block[0]);
     for (let i = 0; i < this.spec.valueWords; i++) words[at + this.#keyWords + i] = value[i];
     this.#refreshMax(0);
   }
@@ -216,7 +215,7 @@ export class BTree implements Tree {
     this.#splitIfFull(0, payloadBytes);
     this.count++;
     const at = this.#openEntry(0, this.#index[0]);
-    const words = this.media.words(asPhys(this.#block[0]));
+    const words = this.nodes.writable(this.#block[0]);
     for (let i = 0; i < this.#keyWords; i++) words[at + i] = this.#key[i];
     if (this.#index[0] === 0) this.#lowerSeparators();
     return at;
@@ -225,7 +224,7 @@ export class BTree implements Tree {
   /** A key below all others came to the leftmost leaf: the separators above must not be greater. */
   #lowerSeparators(): void {
     for (let level = 1; level < this.height; level++) {
-      const words = this.media.words(asPhys(this.#block[level]));
+      const words = this.nodes.writable(this.#block[level]);
       let at = this.media.wordIndex(asPhys(this.#block[level])) + NODE_HEADER_WORDS;
       at += this.#index[level] * this.innerStride;
       if (this.compare(words, at, this.#key[0], this.#key[1], this.#key[2], this.#key[3]) <= 0) return;
@@ -241,7 +240,7 @@ export class BTree implements Tree {
   /** Moves the entries from `index` on one up. Returns the word index of the gap. */
   #openEntry(level: number, index: number): number {
     const stride = this.#stride(level);
-    const words = this.media.words(asPhys(this.#block[level]));
+    const words = this.nodes.writable(this.#block[level]);
     const base = this.media.wordIndex(asPhys(this.#block[level]));
     const n = words[base + NODE.count];
     const at = base + NODE_HEADER_WORDS + index * stride;
@@ -287,7 +286,7 @@ export class BTree implements Tree {
 
   /** Writes the internal entry at `at` of `block` for a non-empty child. */
   #writeInner(at: number, block: number, child: number, childLevel: number): void {
-    const words = this.media.words(asPhys(block));
+    const words = this.nodes.writable(block);
     const from = this.media.words(asPhys(child));
     const key = this.media.wordIndex(asPhys(child)) + NODE_HEADER_WORDS;
     for (let i = 0; i < this.#keyWords; i++) words[at + i] = from[key + i];
@@ -316,7 +315,8 @@ export class BTree implements Tree {
       keep = toRight ? boundary : boundary - 1;
     }
     const right = this.nodes.allocate(this.spec.id, level);
-    this.#moveTail(left, right, level, keep);
+    this.#copyTail(left, right, level, keep);
+    this.#cutTail(left, level, keep);
     this.#insertSibling(level, right, keep === n);
     if (toRight) {
       this.#block[level] = right;
@@ -342,7 +342,7 @@ export class BTree implements Tree {
   #insertSibling(level: number, right: number, rightIsEmpty: boolean): void {
     const parent = this.#block[level + 1];
     const at = this.#openEntry(level + 1, this.#index[level + 1] + 1);
-    const words = this.media.words(asPhys(parent));
+    const words = this.nodes.writable(parent);
     if (rightIsEmpty) {
       for (let i = 0; i < this.#keyWords; i++) words[at + i] = this.#key[i];
       words[at + this.#keyWords] = right;
@@ -355,28 +355,35 @@ export class BTree implements Tree {
     }
   }
 
-  /** Moves the entries from `keep` on from one node to the end of another. */
-  #moveTail(from: number, to: number, level: number, keep: number): void {
+  /** Copies the entries from `keep` on from one node, which stays as it is, to the end of another. */
+  #copyTail(from: number, to: number, level: number, keep: number): void {
     const stride = this.#stride(level);
     const source = this.media.words(asPhys(from));
     const sourceBase = this.media.wordIndex(asPhys(from));
-    const target = this.media.words(asPhys(to));
+    const target = this.nodes.writable(to);
     const targetBase = this.media.wordIndex(asPhys(to));
     const n = source[sourceBase + NODE.count];
     const m = target[targetBase + NODE.count];
     const start = sourceBase + NODE_HEADER_WORDS + keep * stride;
     const end = sourceBase + NODE_HEADER_WORDS + n * stride;
     target.set(source.subarray(start, end), targetBase + NODE_HEADER_WORDS + m * stride);
-    if (level === 0) this.payloads?.move(from, to, m, n - keep);
+    if (level === 0) this.payloads?.copy(from, to, m, n - keep);
     target[targetBase + NODE.count] = m + n - keep;
-    source[sourceBase + NODE.count] = keep;
+  }
+
+  /** Leaves the first `keep` entries of a node. */
+  #cutTail(block: number, level: number, keep: number): void {
+    if (level === 0 && this.payloads !== null) {
+      for (let index = this.countOf(block) - 1; index >= keep; index--) this.payloads.drop(block, index);
+    }
+    this.nodes.writable(block)[this.media.wordIndex(asPhys(block)) + NODE.count] = keep;
   }
 
   update(k0: number, k1: number, k2: number, k3: number, value: Uint32Array): void {
     assert(!this.spec.variable, 'update in a variable-length tree');
     if (!this.#descend(k0, k1, k2, k3)) this.#wrongKey(k0, k1, k2, k3, 'is not in the tree');
     this.#shadowPath();
-    const words = this.media.words(asPhys(this.#block[0]));
+    const words = this.nodes.writable(this.#block[0]);
     let at = this.media.wordIndex(asPhys(this.#block[0])) + NODE_HEADER_WORDS;
     at += this.#index[0] * this.leafStride + this.#keyWords;
     for (let i = 0; i < this.spec.valueWords; i++) words[at + i] = value[i];
@@ -394,7 +401,7 @@ export class BTree implements Tree {
 
   #closeEntry(level: number, index: number): void {
     const stride = this.#stride(level);
-    const words = this.media.words(asPhys(this.#block[level]));
+    const words = this.nodes.writable(this.#block[level]);
     const base = this.media.wordIndex(asPhys(this.#block[level]));
     const n = words[base + NODE.count];
     const at = base + NODE_HEADER_WORDS + index * stride;
@@ -447,7 +454,8 @@ export class BTree implements Tree {
     const left = this.nodes.shadow(leftOld);
     this.#setChild(parent, rightIndex - 1, left);
     if (level === 0) this.payloads?.squeeze(left, this.#usedBytes(right, level));
-    this.#moveTail(right, left, level, 0);
+    // The right one may be of the last commit: it is left as it is.
+    this.#copyTail(right, left, level, 0);
     this.nodes.release(right);
     this.#block[level] = left;
     this.#index[level + 1] = rightIndex - 1;
@@ -487,7 +495,7 @@ export class BTree implements Tree {
       const parent = this.#block[child + 1];
       const at =
         this.media.wordIndex(asPhys(parent)) + NODE_HEADER_WORDS + this.#index[child + 1] * this.innerStride;
-      this.media.words(asPhys(parent))[at + this.#keyWords + 1] = max;
+      this.nodes.writable(parent)[at + this.#keyWords + 1] = max;
     }
   }
 

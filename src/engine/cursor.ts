@@ -3,6 +3,7 @@ import { TREE_HEIGHT_MAX } from '../limits.js';
 import { asPhys } from '../types.js';
 import type { BTree } from './btree.js';
 import { NODE_HEADER_WORDS } from './layout.js';
+import type { ReadonlyWords } from './nodes.js';
 import type { Cursor } from './tree.js';
 
 /** A position in a B+tree: the path from the root, by level. */
@@ -16,7 +17,7 @@ export class TreeCursor implements Cursor {
   /** At the start of a search: the path was valid. */
   #near = false;
   /** The leaf, for quick access: view, word index of its first entry, number of entries. */
-  #words: Uint32Array;
+  #words: ReadonlyWords;
   #entries = 0;
   #count = 0;
   /** Bounds of the running overlap query: [from, to). */
@@ -202,7 +203,7 @@ export class TreeCursor implements Cursor {
       this.#version = tree.version;
       this.#enterLeaf(this.#block[0]);
     }
-    this.#words[this.#at() + tree.spec.keyWords + i] = word;
+    tree.nodes.writable(this.#block[0])[this.#at() + tree.spec.keyWords + i] = word;
   }
 
   payload(): Buffer {

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { assert, broken, CorruptionError } from '../errors.js';
 import type { Media } from '../media/media.js';
-import { asPhys, BLOCK_SIZE } from '../types.js';
+import { asPhys, BLOCK_SIZE, type PhysBlock } from '../types.js';
 import { META_GROUP_BLOCKS, NODE, NODE_MAGIC, SB, WORDS_PER_BLOCK } from './layout.js';
 
 /** State of one block of a metadata group, as bits. */
@@ -16,6 +16,18 @@ const DIRTY = 16;
 /** The block is bad: it is not handed out. */
 const BAD = 32;
 const NOT_FREE = OWNED | USED | PENDING | BAD;
+
+/** Words of a node that are looked at: only NodeStore.writable() gives out such as can be changed. */
+export interface ReadonlyWords {
+  readonly length: number;
+  readonly [index: number]: number;
+  subarray(begin: number, end: number): ReadonlyWords;
+}
+
+/** The medium as the trees see it. */
+export interface NodeMedia extends Pick<Media, 'wordIndex' | 'bytes'> {
+  words(block: PhysBlock): ReadonlyWords;
+}
 
 const NONE: ReadonlySet<number> = new Set();
 const ZERO_WORD = Buffer.alloc(4);
@@ -286,6 +298,15 @@ export class NodeStore {
       words[base + NODE.txidLo] === this.txid >>> 0 &&
       words[base + NODE.txidHi] === Math.floor(this.txid / 2 ** 32)
     );
+  }
+
+  /**
+   * The window of a node, to be changed: the one way to do so. A node of the last commit must stay as it is until the
+   * next one is durable, so the node must be of the running transaction.
+   */
+  writable(block: number): Uint32Array {
+    if (!this.isCurrent(block)) broken(`node ${block} of a commit would be changed in place`);
+    return this.#media.words(asPhys(block));
   }
 
   /** The group to take from: one until it is full, then the lowest, so that nodes gather at low addresses. */

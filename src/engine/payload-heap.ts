@@ -1,7 +1,7 @@
 import { assert } from '../errors.js';
-import type { Media } from '../media/media.js';
 import { asPhys, BLOCK_SIZE } from '../types.js';
 import { NODE, NODE_HEADER_WORDS, type TreeSpec } from './layout.js';
+import type { NodeMedia, NodeStore } from './nodes.js';
 
 /** Where a payload lies in its leaf, as one word: offset | length << 16. */
 const refOf = (offset: number, length: number): number => offset + length * 65536;
@@ -14,13 +14,15 @@ const lengthOf = (ref: number): number => ref >>> 16;
  * leaf is squeezed.
  */
 export class PayloadHeap {
-  readonly #media: Media;
+  readonly #media: NodeMedia;
+  readonly #nodes: NodeStore;
   /** Words from the start of an entry to where its payload lies, and to the next entry. */
   readonly #ref: number;
   readonly #stride: number;
 
-  constructor(spec: TreeSpec, media: Media) {
+  constructor(spec: TreeSpec, media: NodeMedia, nodes: NodeStore) {
     this.#media = media;
+    this.#nodes = nodes;
     this.#ref = spec.keyWords;
     this.#stride = spec.keyWords + 1;
   }
@@ -50,7 +52,7 @@ export class PayloadHeap {
 
   /** Stores the payload of an entry that has none yet. There is room in one piece, see squeeze(). */
   put(leaf: number, index: number, payload: Uint8Array): void {
-    const words = this.#media.words(asPhys(leaf));
+    const words = this.#nodes.writable(leaf);
     const base = this.#media.wordIndex(asPhys(leaf));
     const offset = words[base + NODE.heapTop] - payload.length;
     words[base + NODE.heapTop] = offset;
@@ -60,22 +62,17 @@ export class PayloadHeap {
 
   /** The entry is about to go. */
   drop(leaf: number, index: number): void {
-    const words = this.#media.words(asPhys(leaf));
+    const words = this.#nodes.writable(leaf);
     words[this.#media.wordIndex(asPhys(leaf)) + NODE.heapDead] += this.bytesOf(leaf, index);
   }
 
-  /**
-   * Moves the payloads of `count` entries, which were copied from one leaf to another, where the first of them has the
-   * index `first`.
-   */
-  move(from: number, to: number, first: number, count: number): void {
+  /** Copies the payloads of `count` entries that were copied to another leaf, where the first has the index `first`. */
+  copy(from: number, to: number, first: number, count: number): void {
     const source = this.#media.bytes(asPhys(from), 1);
     const words = this.#media.words(asPhys(to));
-    const dead = this.#media.wordIndex(asPhys(from)) + NODE.heapDead;
     for (let index = first; index < first + count; index++) {
       const ref = words[this.#slot(to, index)];
       this.put(to, index, source.subarray(offsetOf(ref), offsetOf(ref) + lengthOf(ref)));
-      this.#media.words(asPhys(from))[dead] += lengthOf(ref);
     }
   }
 
@@ -87,8 +84,9 @@ export class PayloadHeap {
     const indexEnd = (NODE_HEADER_WORDS + n * this.#stride) * 4;
     if (words[base + NODE.heapTop] - indexEnd >= need) return;
     const old = Buffer.from(this.#media.bytes(asPhys(leaf), 1));
-    words[base + NODE.heapTop] = BLOCK_SIZE;
-    words[base + NODE.heapDead] = 0;
+    const changed = this.#nodes.writable(leaf);
+    changed[base + NODE.heapTop] = BLOCK_SIZE;
+    changed[base + NODE.heapDead] = 0;
     for (let index = 0; index < n; index++) {
       const ref = words[this.#slot(leaf, index)];
       this.put(leaf, index, old.subarray(offsetOf(ref), offsetOf(ref) + lengthOf(ref)));

@@ -74,8 +74,8 @@ export function pruneLost(tree: BTree, isLost: (block: number) => boolean): void
 
 /** Leaves the entries of an internal node whose child is not 0, with their children's new places. */
 function keep(tree: BTree, block: number, level: number, kept: readonly number[]): number {
-  const { media, innerStride, spec } = tree;
-  const words = media.words(asPhys(block));
+  const { media, nodes, innerStride, spec } = tree;
+  const words = nodes.writable(block);
   const base = media.wordIndex(asPhys(block));
   let to = base + NODE_HEADER_WORDS;
   kept.forEach((child, i) => {

@@ -2,6 +2,7 @@ import { assert } from '../../src/errors.js';
 import type { Media } from '../../src/media/media.js';
 import { memoryMedia } from '../../src/media/memory.js';
 import { asPhys, BLOCK_SIZE, type PhysBlock } from '../../src/types.js';
+import { FrozenBlocks } from './frozen.js';
 
 export interface CrashOptions {
   /** Bytes that reach the medium together or not at all: 64 (a cache line, the default), 8, or 4096. */
@@ -35,12 +36,15 @@ export class CrashMedia implements Media {
   readonly #noted = new Set<number>();
   readonly #options: CrashOptions;
   readonly #granule: number;
+  readonly #frozen: FrozenBlocks;
 
   constructor(blocks: number, options: CrashOptions = {}, image?: Uint8Array) {
     this.blocks = blocks;
     this.#options = options;
     this.#granule = options.granuleBytes ?? 64;
     this.#live = memoryMedia(blocks, { ...windowOf(options), ...(image === undefined ? {} : { image }) });
+    this.#frozen = new FrozenBlocks(this.#live);
+    this.#frozen.flushed();
     this.#durable = image === undefined ? Buffer.alloc(blocks * BLOCK_SIZE) : Buffer.from(image);
   }
 
@@ -75,12 +79,14 @@ export class CrashMedia implements Media {
 
   flush(): void {
     const number = this.flushes++;
+    this.#frozen.check();
     this.#options.beforeFlush?.(number);
     if (number >= (this.#options.failFromFlush ?? Number.POSITIVE_INFINITY)) {
       throw new Error(`flush ${number} fails because the test says so`);
     }
     for (const block of this.#noted) this.#durable.set(this.#block(block), block * BLOCK_SIZE);
     this.#noted.clear();
+    this.#frozen.flushed();
   }
 
   close(): void {}
@@ -105,6 +111,7 @@ export class CrashMedia implements Media {
    * offset of undecided(), not 0 where the new contents arrived.
    */
   crashImage(choice: CrashChoice): Media {
+    this.#frozen.check();
     const offsets = this.undecided();
     const mask = 'mask' in choice ? choice.mask : randomMask(choice.seed, offsets.length);
     assert(mask.length === offsets.length, `a mask of ${offsets.length} entries, not ${mask.length}`);

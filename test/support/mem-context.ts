@@ -23,6 +23,7 @@ import {
   type Time,
 } from '../../src/types.js';
 import { MemTree } from '../model/mem-tree.js';
+import { FrozenBlocks } from './frozen.js';
 
 /** A clock that stands still until it is moved. */
 export class FakeClock implements Clock {
@@ -57,6 +58,7 @@ export class HeapMedia implements Media {
   /** Blocks noted dirty since the last flush. */
   readonly dirty = new Set<number>();
   readonly windows: Buffer[] = [];
+  readonly frozen = new FrozenBlocks(this);
   readonly #words: Uint32Array[] = [];
 
   constructor(blocks: number, windowBlocks: number) {
@@ -99,7 +101,9 @@ export class HeapMedia implements Media {
   }
 
   flush(): void {
+    this.frozen.check();
     this.dirty.clear();
+    this.frozen.flushed();
   }
 
   close(): void {}
