@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   closeSync,
+  copyFileSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -11,7 +12,7 @@ import {
 import { describe, expect, it } from 'vitest';
 import { mountOf } from './support/daemon.js';
 import { type CliResult, cli, type Mounted, withMount, withRegion } from './support/harness.js';
-import { sys } from './support/run.js';
+import { sys, tool } from './support/run.js';
 
 const digest = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 
@@ -31,6 +32,52 @@ function expectMountRefused(m: Mounted, what: RegExp): void {
   expect(digest(m.region)).toBe(before);
   expect(mountOf(m.dir)).toBeUndefined();
 }
+
+/** A loop device of the region. */
+function withLoop(m: Mounted, test: (loop: string) => void): void {
+  const loop = tool('losetup', ['-f', '--show', m.region]).trim();
+  try {
+    test(loop);
+  } finally {
+    tool('losetup', ['-d', loop]);
+  }
+}
+
+describe('one filesystem twice', () => {
+  it('by a loop device of the mounted region: mount, mkfs and repair are refused, it stays whole', () =>
+    withMount({}, (m) => {
+      writeFileSync(m.path('f'), 'kept');
+      withLoop(m, (loop) => {
+        for (const args of [
+          ['mount', loop, m.base],
+          ['mkfs', loop, '--force'],
+        ]) {
+          expectRefusal(cli(...args), /in use|mounted/);
+        }
+        expect(cli('fsck', '--repair', loop)).toMatchObject({
+          status: 8,
+          stderr: expect.stringMatching(/in use/),
+        });
+      });
+      expect(readFileSync(m.path('f'), 'utf8')).toBe('kept');
+    }));
+
+  it('as a copy: its uuid is mounted, and -o nouuid says that it is meant', () =>
+    withMount({}, async (m) => {
+      await m.umount();
+      const copy = `${m.region}.copy`;
+      copyFileSync(m.region, copy);
+      m.mount();
+      mkdirSync(`${m.base}/second`);
+      expectRefusal(cli('mount', copy, `${m.base}/second`), /uuid .* is mounted already .*nouuid/);
+      expect(cli('mount', copy, `${m.base}/second`, '-o', 'nouuid').status).toBe(0);
+      expect(cli('umount', `${m.base}/second`).status).toBe(0);
+      await m.umount();
+      expect(cli('mount', copy, m.dir).status).toBe(0);
+      expect(cli('umount', m.dir).status).toBe(0);
+      m.mount();
+    }));
+});
 
 describe('mkfs refuses', () => {
   it('a size below the minimum, and says which', () =>

@@ -1,4 +1,5 @@
-// flock(2): the advisory lock that keeps two daemons off one region.
+// flock(2) and locks of ranges (fcntl(2)): the advisory locks that keep two daemons off one region.
+#include <fcntl.h>
 #include <sys/file.h>
 
 #include <cerrno>
@@ -24,10 +25,23 @@ void Flock(const Napi::CallbackInfo& info) {
   if (result != 0) throw CodedError(info.Env(), errno, "flock");
 }
 
+// lockRange(fd, exclusive, offset, length): length 0 is to the end, however long the file gets. The lock belongs to the
+// open file, as that of flock(2). Throws EAGAIN when another open file has a lock in the way.
+void LockRange(const Napi::CallbackInfo& info) {
+  const int fd = IntArg(info, 0, "fd", 0, INT_MAX, "fcntl");
+  struct flock lock = {};
+  lock.l_type = BoolArg(info, 1, "exclusive", "fcntl") ? F_WRLCK : F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(SizeArg(info, 2, "offset", "fcntl"));
+  lock.l_len = static_cast<off_t>(SizeArg(info, 3, "length", "fcntl"));
+  if (fcntl(fd, F_OFD_SETLK, &lock) != 0) throw CodedError(info.Env(), errno, "fcntl");
+}
+
 }  // namespace
 
 void RegisterFlock(Napi::Env env, Napi::Object exports) {
   exports.Set("flock", Napi::Function::New(env, Flock, "flock"));
+  exports.Set("lockRange", Napi::Function::New(env, LockRange, "lockRange"));
   SetConstant(exports, "LOCK_SH", LOCK_SH);
   SetConstant(exports, "LOCK_EX", LOCK_EX);
   SetConstant(exports, "LOCK_NB", LOCK_NB);

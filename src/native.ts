@@ -73,6 +73,7 @@ interface Addon extends Constants {
   flushCacheLines(buffer: Uint8Array, offset: number, length: number): void;
   cacheFlushKind(): CacheFlushKind;
   flock(fd: number, op: number): void;
+  lockRange(fd: number, exclusive: boolean, offset: number, length: number): void;
   fallocate(fd: number, mode: number, offset: number, length: number): void;
   bindExchange(
     fd: number,
@@ -224,6 +225,14 @@ export function processesMapping(root: string, needle: Uint8Array, except: numbe
 /** flock(2). EAGAIN when LOCK_NB was given and another open file has the lock. */
 export function flock(fd: number, op: number): void {
   addon.flock(fd, op);
+}
+
+/**
+ * Locks bytes of an open file (F_OFD_SETLK of fcntl(2)); `length` 0 is to the end. An exclusive lock wants a descriptor
+ * for writing. Does not wait: EAGAIN when another open file has a lock in the way.
+ */
+export function lockRange(fd: number, exclusive: boolean, offset: number, length: number): void {
+  addon.lockRange(fd, exclusive, offset, length);
 }
 
 /**

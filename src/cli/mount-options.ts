@@ -13,6 +13,8 @@ export interface MountChoices {
   /** A file (as the user named it), "syslog", or null for the usual place. */
   log: string | null;
   cache: CachePolicy;
+  /** A copy of a region that is mounted may be mounted beside it. */
+  nouuid: boolean;
   /** For mount(8), as they are. */
   extraOptions: string[];
 }
@@ -24,6 +26,7 @@ export const DEFAULT_MOUNT_CHOICES: MountChoices = {
   subtype: true,
   log: null,
   cache: 'auto',
+  nouuid: false,
   extraOptions: [],
 };
 
@@ -95,6 +98,7 @@ function applyOption(choices: MountChoices, option: string): boolean {
   const [name, value] = splitOption(option);
   if (option === 'ro' || option === 'rw') choices.readOnly = option === 'ro';
   else if (option === 'allow_other') choices.allowOther = true;
+  else if (option === 'nouuid') choices.nouuid = true;
   else if (option === 'nosubtype') choices.subtype = false;
   else if (name === 'policy' && value !== null) choices.policy = parsePolicy(value);
   else if (name === 'log' && value) choices.log = value;

@@ -15,9 +15,10 @@ interface Options {
 
 const HELP = `
 Options for -o: ro, rw, allow_other, policy=early|late|kill|notify, cache=auto|none|always, log=FILE|syslog,
-nosubtype (the type is "fuse" and not "fuse.rmapfs"), and the generic ones of mount(8) (noatime, nosuid, nodev,
-noexec, sync ...). Permissions are always checked by the kernel. Without root, fusermount3 mounts: with nosuid
-and nodev, and allow_other only when /etc/fuse.conf has the line user_allow_other.
+nouuid (a copy of a mounted region, with its uuid), nosubtype (the type is "fuse" and not "fuse.rmapfs"), and the
+generic ones of mount(8) (noatime, nosuid, nodev, noexec, sync ...). Permissions are always checked by the kernel.
+Without root, fusermount3 mounts: with nosuid and nodev, and allow_other only when /etc/fuse.conf has the line
+user_allow_other.
 The daemon's log is /var/log/rmapfs/NAME.log for root, else $XDG_STATE_HOME/rmapfs/NAME.log
 (~/.local/state); NAME is the mount point with '-' for '/'.
 
@@ -60,11 +61,11 @@ function refuseBusy(region: string, dir: string): void {
 
 /** What the daemon is to do, with both places checked. */
 function placesOf(asked: string, region: string, dir: string, choices: MountChoices) {
-  const { readOnly, allowOther, policy, cache, subtype, extraOptions } = choices;
+  const { readOnly, nouuid, allowOther, policy, cache, subtype, extraOptions } = choices;
   const mountpoint = checkMountpoint(asked, dir);
   return {
     ...{ region: checkRegion(asked, region, readOnly), source: path.resolve(region), mountpoint },
-    ...{ readOnly, allowOther, policy, cache, subtype, extraOptions },
+    ...{ readOnly, nouuid, allowOther, policy, cache, subtype, extraOptions },
   };
 }
 

@@ -40,6 +40,10 @@ export const MOUNT_STATE = { waiting: 0, mounted: 1, failed: 2 } as const;
 export interface CoreOptions {
   region: string;
   readOnly: boolean;
+  /** A region with the uuid of another mount is mounted, too. */
+  nouuid: boolean;
+  /** Where daemons of this user say which uuids they have mounted; see uuid-claim.ts. */
+  claims: string | null;
   /** Uid that owns the mount: it and root may change things through control ioctls. */
   ownerUid: number;
   defaultPolicy: Policy;

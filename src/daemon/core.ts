@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Engine } from '../engine/api.js';
 import type { PublishEvent } from '../engine/events.js';
-import { openEngine } from '../engine/index.js';
+import { openEngine, probe, uuidText } from '../engine/index.js';
 import type { EventBody } from '../failure/event-ring.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
 import { COMMIT_INTERVAL_MS } from '../limits.js';
@@ -16,6 +16,7 @@ import { systemClock } from './clock.js';
 import { CommitClock } from './commit-clock.js';
 import { describeError } from './log.js';
 import { faultAnswerer, faultingProcess } from './page-fault.js';
+import { claimUuid } from './uuid-claim.js';
 
 /**
  * The core: the worker that owns the engine and answers the kernel. It never waits for the main thread but
@@ -194,7 +195,9 @@ function waitForMount(options: CoreOptions, wasShutdown: string | null): number 
 /** Opens region and engine, serves, and closes both, whatever happens between. */
 function serve(options: CoreOptions): ChannelEnd {
   const media = openRegion(options.region, { readOnly: options.readOnly });
+  let giveUpClaim = (): void => {};
   try {
+    giveUpClaim = claimMedia(options, media);
     const post = (message: FromCore): void => options.port.postMessage(message);
     const publish: PublishEvent = (event) => post({ type: 'event', event });
     const caller = new CurrentCaller();
@@ -208,7 +211,16 @@ function serve(options: CoreOptions): ChannelEnd {
     return { clean: false, reason: 'the mount failed' };
   } finally {
     media.close();
+    giveUpClaim();
   }
+}
+
+/** Before anything is written: a second mount of the same filesystem would destroy it, one of a copy confuse. */
+function claimMedia({ claims, nouuid, region, readOnly }: CoreOptions, media: RegionMedia): () => void {
+  const found = probe(media);
+  // What is no filesystem is told by who opens it.
+  if (nouuid || found.kind !== 'rmapfs') return () => {};
+  return claimUuid(claims, uuidText(found.sb.uuid), `process ${process.pid}, ${region}`, readOnly);
 }
 
 function main(options: CoreOptions): void {

@@ -9,6 +9,7 @@ import { Daemon } from './daemon.js';
 import { describeError, logToStderr as log } from './log.js';
 import { checkMountpoint, mount, syncFilesystem, unmount } from './mount.js';
 import { type DaemonMessage, DaemonOptions } from './options.js';
+import { claimDirectory } from './uuid-claim.js';
 
 /**
  * The daemon's main thread: `node main.js OPTIONS`, with OPTIONS as options.ts has them. It mounts, sends
@@ -50,6 +51,8 @@ function startCore(options: DaemonOptions, handle: (message: FromCore) => void):
   const coreOptions = {
     region: options.region,
     readOnly: options.readOnly,
+    nouuid: options.nouuid,
+    claims: claimDirectory(process.getuid?.() ?? 0, process.env),
     ownerUid: process.getuid?.() ?? 0,
     defaultPolicy: options.policy,
     cache: options.cache,

@@ -17,6 +17,8 @@ export const DaemonOptions = strict({
   /** The type is fuse.rmapfs; without, plain fuse. */
   subtype: z.boolean(),
   readOnly: z.boolean(),
+  /** Also a region with the uuid of another mount. */
+  nouuid: z.boolean(),
   /** Other users may use the mount, under the kernel's permission checks (which are always on). */
   allowOther: z.boolean(),
   policy: z.enum(['early', 'late', 'kill', 'notify']),

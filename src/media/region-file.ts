@@ -12,6 +12,7 @@ import { type ErrnoName, FsError } from '../errors.js';
 import { REGION_MAX_BYTES, REGION_MIN_BYTES, WINDOW_BYTES } from '../limits.js';
 import { cacheFlushKind, constants, fallocate, flock, hasCode } from '../native.js';
 import { BLOCK_SIZE } from '../types.js';
+import { claimPlaces } from './below.js';
 import { blockDevice, daxDevice } from './sysfs.js';
 
 export interface RegionOptions {
@@ -35,6 +36,8 @@ export interface OpenedRegion {
   readonly bytes: number;
   /** A file of a filesystem that keeps everything in memory. */
   readonly isMemory: boolean;
+  /** Closes it and gives up its locks. */
+  close(): void;
   /** Closes it again, and takes away a file that this open created. */
   abandon(): void;
 }
@@ -54,20 +57,24 @@ export function openRegionFile(path: string, options: RegionOptions): OpenedRegi
   }
   let { fd, isCreated } = openFile(path, options);
   let isLocked = false;
+  const claims: number[] = [];
+  const close = (): void => {
+    for (const one of [fd, ...claims]) closeSync(one);
+  };
   const abandon = (): void => {
-    closeSync(fd);
+    close();
     // Without the lock the file may already be another one's.
     if (isCreated && isLocked) unlinkSync(path);
   };
   try {
     const kind = kindOf(path, fstatSync(fd));
     if (kind === 'block' && !readOnly) fd = claimBlockDevice(path, fd);
-    lock(path, fd, readOnly);
+    lock(path, fd, readOnly, claims);
     isLocked = true;
     if (create !== undefined && kind === 'file') resize(path, fd, create);
     const bytes = usableBytes(path, fstatSync(fd), kind, create?.size);
     const isMemory = kind === 'file' && MEMORY_FILESYSTEMS.has(statfsSync(`/proc/self/fd/${fd}`).type);
-    return { path, fd, kind, bytes, isMemory, abandon };
+    return { path, fd, kind, bytes, isMemory, close, abandon };
   } catch (error) {
     abandon();
     throw asRegionError(error, path);
@@ -164,13 +171,15 @@ function claimBlockDevice(path: string, fd: number): number {
 
 /**
  * One writer or any number of readers. Readers are refused beside a writer because it reuses freed blocks: they
- * would see a tree change under them.
+ * would see a tree change under them. It holds for the region by whatever way it is opened: itself, a loop device of
+ * it, a partition.
  */
-function lock(path: string, fd: number, readOnly: boolean): void {
+function lock(path: string, fd: number, readOnly: boolean, claims: number[]): void {
   try {
     flock(fd, (readOnly ? constants.LOCK_SH : constants.LOCK_EX) | constants.LOCK_NB);
+    claims.push(...claimPlaces(fd, readOnly));
   } catch (error) {
-    if (hasCode(error, 'EAGAIN')) throw inUse(path);
+    if (hasCode(error, 'EAGAIN') || hasCode(error, 'EBUSY')) throw inUse(path);
     throw error;
   }
 }

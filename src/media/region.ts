@@ -1,4 +1,4 @@
-import { closeSync, fdatasyncSync, fstatSync } from 'node:fs';
+import { fdatasyncSync, fstatSync } from 'node:fs';
 import { assert, FsError } from '../errors.js';
 import { WINDOW_BYTES } from '../limits.js';
 import {
@@ -65,6 +65,7 @@ class MappedRegion extends WindowedMedia implements RegionMedia {
   readonly readOnly: boolean;
   readonly medium: RegionMedium;
   readonly #fd: number;
+  readonly #closeFile: () => void;
   readonly #isRegularFile: boolean;
   /** Kept where a flush goes block by block; elsewhere one flag is enough. */
   readonly #dirtyBlocks: DirtyBlocks | null;
@@ -81,6 +82,7 @@ class MappedRegion extends WindowedMedia implements RegionMedia {
     this.path = opened.path;
     this.readOnly = readOnly;
     this.#fd = opened.fd;
+    this.#closeFile = () => opened.close();
     this.#isRegularFile = opened.kind === 'file';
     this.medium = mediumOf(opened, isSync);
     this.#dirtyBlocks = this.medium === 'dax' ? new DirtyBlocks(this.blocks) : null;
@@ -142,7 +144,7 @@ class MappedRegion extends WindowedMedia implements RegionMedia {
     this.#isClosed = true;
     // The mappings hold the open file: only after them does closing it give up the lock.
     for (const buffer of this.addressing.buffers) unmap(buffer);
-    closeSync(this.#fd);
+    this.#closeFile();
   }
 
   /**

@@ -55,6 +55,7 @@ describe('mount options', () => {
       subtype: true,
       log: null,
       cache: 'none',
+      nouuid: false,
       extraOptions: ['noatime', 'nosuid'],
     });
   });

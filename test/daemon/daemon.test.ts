@@ -13,6 +13,7 @@ const options: DaemonOptions = {
   source: '/dev/shm/region',
   subtype: true,
   readOnly: false,
+  nouuid: false,
   allowOther: false,
   policy: 'early',
   cache: 'auto',

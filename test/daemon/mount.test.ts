@@ -13,6 +13,7 @@ const options: DaemonOptions = {
   source: '/dev/shm/a, region',
   subtype: true,
   readOnly: false,
+  nouuid: false,
   allowOther: true,
   policy: 'early',
   cache: 'auto',

@@ -394,6 +394,9 @@ function linkOf(fd: string): string {
   }
 }
 
+const loop = (...args: string[]): string =>
+  execFileSync('losetup', ['-f', '--show', ...args], { encoding: 'utf8' }).trim();
+
 describe('a block device', () => {
   const canLoop = process.getuid?.() === 0 && existsSync('/dev/loop-control');
   let device: string;
@@ -403,7 +406,7 @@ describe('a block device', () => {
     const fd = openSync(path, 'w');
     ftruncateSync(fd, 8 * MIB + 512);
     closeSync(fd);
-    device = execFileSync('losetup', ['-f', '--show', path], { encoding: 'utf8' }).trim();
+    device = loop(path);
   });
 
   afterEach(() => {
@@ -430,6 +433,65 @@ describe('a block device', () => {
     const region = create2(2 * MIB);
     open.push(region);
     expect(region.blocks).toBe(512);
+  });
+
+  const refusedAt = (at: string, readOnly = false): string =>
+    refusal(() => openRegion(at, { readOnly }), at).code;
+
+  test('of a file that is open is refused, and the file of one that is open', () => {
+    for (const [first, second] of [
+      [path, device],
+      [device, path],
+    ]) {
+      const region = openRegion(first, { readOnly: false });
+      expect([refusedAt(second), refusedAt(second, true)]).toEqual(['EBUSY', 'EBUSY']);
+      region.close();
+      const reader = openRegion(first, { readOnly: true });
+      expect(refusedAt(second)).toBe('EBUSY');
+      openRegion(second, { readOnly: true }).close();
+      reader.close();
+      openRegion(second, { readOnly: false }).close();
+    }
+  });
+
+  test('over another one is refused together with it and with their file', () => {
+    const second = loop(device);
+    try {
+      for (const first of [path, device, second]) {
+        const region = openRegion(first, { readOnly: false });
+        const others = [path, device, second].filter((at) => at !== first);
+        expect(others.map((at) => refusedAt(at))).toEqual(['EBUSY', 'EBUSY']);
+        region.close();
+      }
+    } finally {
+      execFileSync('losetup', ['-d', second]);
+    }
+  });
+
+  test('of other bytes of the file is another region, of some of the same is not', () => {
+    const low = loop(path, '--sizelimit', String(2 * MIB));
+    const high = loop(path, '--offset', String(4 * MIB));
+    const across = loop(path, '--offset', String(MIB), '--sizelimit', String(4 * MIB));
+    try {
+      open.push(openRegion(low, { readOnly: false }), openRegion(high, { readOnly: false }));
+      expect(refusedAt(across)).toBe('EBUSY');
+    } finally {
+      closeAll();
+      for (const one of [low, high, across]) execFileSync('losetup', ['-d', one]);
+    }
+  });
+
+  test('with a mounted filesystem on it keeps its file from being opened', () => {
+    const mountPoint = join(dir, 'mnt');
+    mkdirSync(mountPoint);
+    execFileSync('mkfs.ext4', ['-q', '-F', device]);
+    execFileSync('mount', [device, mountPoint]);
+    try {
+      expect(refusedAt(path)).toBe('EBUSY');
+    } finally {
+      execFileSync('umount', [mountPoint]);
+    }
+    openRegion(path, { readOnly: false }).close();
   });
 
   test('is refused while a filesystem on it is mounted', () => {
