@@ -162,7 +162,8 @@ export interface FileData {
   /**
    * Writes the bytes of data[0 .. length), extends the file, sets mtime and ctime.
    * `fromPageCache`: a write-back of mapped pages: it never extends the file and never heals a bad block (EIO).
-   * Returns the number of bytes written (short where a bad block or lack of space stops it after a part).
+   * Returns the number of bytes written (short where a bad block or lack of space stops it after a part). A write-back
+   * is never short: it stores every block that it can, and then throws the first EIO or ENOSPC.
    */
   write(ino: Ino, offset: number, data: Buffer, length: number, fromPageCache: boolean): number;
   truncate(ino: Ino, size: number): void;

@@ -10,6 +10,10 @@ import { INODE_RECORDS, MAP_RECORDS } from './remap.js';
 /** Most records that taking the mark off a run of bad blocks changes, and the inode. */
 const HEAL_RECORDS = MAP_RECORDS + 4;
 
+/** One piece cannot be written; another may. */
+const isPieceError = (error: unknown): error is FsError =>
+  error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EIO');
+
 /** One write(2) or one write-back while it runs. */
 interface Request {
   ino: number;
@@ -55,15 +59,40 @@ export class Writer {
     if (offset >= MAX_FILE_SIZE) core.checkEnd(offset + length, 'write');
     if (offset > size) core.zeroPastEof(ino, 'write');
     const request = { ino, data, offset, end, fromPageCache };
+    return fromPageCache ? this.#writeBack(request) : this.#untilError(request);
+  }
+
+  /** As write(2): short where an error comes later than the first piece. */
+  #untilError(request: Request): number {
+    const { offset, end } = request;
     for (let at = offset; at < end; ) {
       try {
         at += this.#piece(request, at);
       } catch (error) {
-        const short = at > offset && error instanceof FsError;
-        if (short && (error.code === 'ENOSPC' || error.code === 'EIO')) return at - offset;
+        if (at > offset && isPieceError(error)) return at - offset;
         throw error;
       }
     }
+    return end - offset;
+  }
+
+  /**
+   * The kernel takes no notice of a short write-back, and for its pages there is no second one: every block that can be
+   * stored is, and the first error is the answer, which fsync(2) and msync(2) then give.
+   */
+  #writeBack(request: Request): number {
+    const { offset, end } = request;
+    let failed: FsError | null = null;
+    for (let at = offset; at < end; ) {
+      try {
+        at += this.#piece(request, at);
+      } catch (error) {
+        if (!isPieceError(error)) throw error;
+        failed ??= error;
+        at = (blockOf(at) + 1) * BLOCK_SIZE;
+      }
+    }
+    if (failed !== null) throw failed;
     return end - offset;
   }
 

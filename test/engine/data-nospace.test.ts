@@ -32,6 +32,7 @@ function scene(): Scene {
 /** [name, operation, whether a failure may leave some blocks new and some old] */
 const operations: [string, (s: Scene) => unknown, boolean][] = [
   ['write', ({ env, file }) => writeAll(env, file, 100, pattern(7, 7)), false],
+  ['write-back', ({ env, file }) => env.data.write(file, 0, pattern(7, 8), 8 * B, true), true],
   ['write beyond the end', ({ env, file }) => writeAll(env, file, 9 * B + 5, pattern(7, 2)), false],
   ['truncate down', ({ env, file }) => env.data.truncate(file, B + 7), true],
   ['truncate up', ({ env, file }) => env.data.truncate(file, 20 * B), false],

@@ -64,15 +64,17 @@ export class DataModel {
     const end = fromPageCache ? Math.min(offset + data.length, file.size) : offset + data.length;
     if (data.length === 0 || end <= offset) return 0;
     if (offset > file.size && !this.#zeroPastEof(file)) return 'EIO';
+    let failed = false;
     for (let at = offset; at < end; ) {
       const next = Math.min(end, (blockOf(at) + 1) * BLOCK_SIZE);
-      if (!this.#writePart(file, at, data.subarray(at - offset, next - offset), fromPageCache)) {
-        return at === offset ? 'EIO' : at - offset;
-      }
-      file.size = Math.max(file.size, next);
+      const done = this.#writePart(file, at, data.subarray(at - offset, next - offset), fromPageCache);
+      // A write-back goes on behind what it cannot store: nobody asks for the rest again.
+      if (!done && !fromPageCache) return at === offset ? 'EIO' : at - offset;
+      failed ||= !done;
+      if (done) file.size = Math.max(file.size, next);
       at = next;
     }
-    return end - offset;
+    return failed ? 'EIO' : end - offset;
   }
 
   /** A part of one block. Returns false for EIO. */
