@@ -40,7 +40,7 @@ export interface ChannelEnd {
   reason: string;
 }
 
-const { EINTR, EAGAIN, ENOENT, ENODEV } = constants.errno;
+const { EINTR, EAGAIN, EIO, ENOENT, ENODEV } = constants.errno;
 
 function errnoName(errno: number): string {
   const found = Object.entries(constants.errno).find(([, value]) => value === errno);
@@ -87,35 +87,50 @@ export class Channel {
       const failure = this.#serve(handler, length);
       if (failure !== null) return { clean: false, reason: failure };
       const why = this.#hooks.lost();
-      if (why !== null) return this.#refuse(why);
+      if (why !== null) return this.#refuseAll(why);
       this.#hooks.served();
     }
   }
 
   /**
    * Sends the answer, if there is one, and waits with `wait` 1. Then it returns the next request's length or a
-   * negative errno.
+   * negative errno. Whoever asked gets EIO where the answer itself cannot be sent.
    */
   #exchange(wait: 0 | 1): number {
     const { control } = this.reply;
     control[CONTROL.wait] = wait;
-    this.#turn();
+    try {
+      this.#turn();
+    } catch (error) {
+      // The answer names memory that is not there: nothing was sent, and nothing received.
+      this.#putError(error instanceof Error ? error.message : String(error));
+      this.#turn();
+    }
     const errno = control[CONTROL.writeErrno];
     control[CONTROL.answerBytes] = 0;
     // ENOENT: the request was aborted. ENODEV: the mount is gone; the next read says so too.
     if (errno !== 0 && errno !== ENOENT && errno !== ENODEV) {
-      const unique = this.reply.buffer.readBigUInt64LE(fuse_out_header.at.unique).toString(16);
-      this.#hooks.log('error', `cannot answer request ${unique}: ${errnoName(errno)}`);
+      this.#putError(errnoName(errno));
+      control[CONTROL.wait] = 0;
+      this.#turn();
+      control[CONTROL.answerBytes] = 0;
     }
     return control[CONTROL.received];
   }
 
   /** Answers EIO in the place of what is in the buffer. A request that takes no answer is not known to the kernel. */
-  #refuse(reason: string): ChannelEnd {
+  #refuseAll(reason: string): ChannelEnd {
     this.reply.begin(this.#request);
-    this.reply.error(constants.errno.EIO);
+    this.reply.error(EIO);
     this.#exchange(0);
     return { clean: false, reason };
+  }
+
+  /** Puts EIO in the place of the answer. */
+  #putError(why: string): void {
+    const unique = this.reply.buffer.readBigUInt64LE(fuse_out_header.at.unique).toString(16);
+    this.#hooks.log('error', `cannot answer request ${unique}: ${why}; it gets EIO`);
+    this.reply.replace(EIO);
   }
 
   /** Serves the request in the buffer. Returns why the channel must end, or null. */

@@ -157,6 +157,13 @@ export class Reply {
     this.#send(0);
   }
 
+  /** A failure in the place of an answer that is finished and could not be sent. */
+  replace(errno: number): void {
+    assert(this.#done, 'only a finished answer is replaced');
+    this.#done = false;
+    this.error(errno);
+  }
+
   /** Success without a body. */
   empty(): void {
     this.#send(0);

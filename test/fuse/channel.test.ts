@@ -5,12 +5,16 @@ import { OPCODE } from '../../src/fuse/abi.js';
 import { Channel, type ChannelHooks, type FuseDevice } from '../../src/fuse/channel.js';
 import { gather } from '../support/answer.js';
 
-const { ENODEV, EINTR, ENOENT, EIO } = constants.errno;
+const { ENODEV, EINTR, EINVAL, ENOENT, EIO } = constants.errno;
 
 /** Hands out scripted requests (bytes, or an errno) and keeps what was answered. */
 class ScriptedDevice implements FuseDevice {
   readonly log: string[] = [];
+  /** The error field of each answer. */
+  readonly errors: number[] = [];
   failNextWrite = 0;
+  /** Of answers that point outside of their memory. */
+  throwNext = 0;
   readonly #script: (Buffer | number)[];
 
   constructor(script: (Buffer | number)[]) {
@@ -21,7 +25,10 @@ class ScriptedDevice implements FuseDevice {
     return () => {
       control[CONTROL.writeErrno] = 0;
       if (control[CONTROL.answerBytes] > 0) {
-        const unique = gather(answer, control, []).readBigUInt64LE(8);
+        if (this.throwNext-- > 0) throw new Error('the answer lies outside of its memory');
+        const header = gather(answer, control, []);
+        const unique = `${header.readBigUInt64LE(8)}`;
+        this.errors.push(header.readInt32LE(4));
         this.log.push(`${control[CONTROL.wait] === 0 ? 'sent' : 'answered'} ${unique}`);
         control[CONTROL.writeErrno] = this.failNextWrite;
         this.failNextWrite = 0;
@@ -102,7 +109,30 @@ describe('the channel', () => {
     const other = run([init(), getattr(4), ENODEV]);
     other.device.failNextWrite = EIO;
     other.end();
-    expect(other.logged).toEqual(['cannot answer request 2: EIO']);
+    expect(other.logged).toEqual(['cannot answer request 2: EIO; it gets EIO']);
+  });
+
+  it('answers EIO where the answer cannot be sent, and serves on', () => {
+    const refused = run([init(), getattr(4), getattr(6), ENODEV]);
+    refused.device.throwNext = 1;
+    expect(refused.end()).toEqual({ clean: true, reason: 'unmounted' });
+    expect(refused.device.log).toEqual([
+      'ready',
+      'answered 2',
+      'handled',
+      'answered 4',
+      'handled',
+      'answered 6',
+    ]);
+    expect(refused.device.errors).toEqual([-EIO, -EIO, -EIO]);
+    expect(refused.logged).toEqual([
+      'cannot answer request 2: the answer lies outside of its memory; it gets EIO',
+    ]);
+    const failed = run([init(), getattr(4), ENODEV]);
+    failed.device.failNextWrite = EINVAL;
+    expect(failed.end()).toEqual({ clean: true, reason: 'unmounted' });
+    expect(failed.device.log).toEqual(['ready', 'answered 2', 'sent 2', 'handled', 'answered 4']);
+    expect(failed.device.errors).toEqual([0, -EIO, -EIO]);
   });
 
   it('answers EIO and ends when the handler can be trusted no more, and never sends what it had', () => {
