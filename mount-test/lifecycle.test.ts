@@ -76,6 +76,31 @@ describe('mount and unmount', () => {
       expect(readFileSync(m.path('f'), 'utf8')).toBe('still here');
     }));
 
+  it('a mount in another mount namespace is told at once, by umount and by who uses the region next', () =>
+    withMount({}, async (m) => {
+      const pid = m.daemonPid;
+      const child = m.spawn('unshare', [
+        '-m',
+        '--propagation',
+        'private',
+        'sh',
+        '-c',
+        'echo in; exec sleep 300',
+      ]);
+      await new Promise((resolve) => child.stdout?.once('data', resolve));
+      const who = new RegExp(`process ${child.pid} \\(sleep\\) in mnt:\\[\\d+\\] on ${m.dir}`);
+      for (const args of [
+        ['umount', m.dir],
+        ['info', m.region],
+        ['mount', m.region, m.dir],
+      ]) {
+        expect(cli(...args)).toMatchObject({ status: 1, stderr: expect.stringMatching(who) });
+      }
+      killGroup(child);
+      await waitFor('the end of the daemon', () => (isAlive(pid) ? undefined : true));
+      m.mount();
+    }));
+
   it('a relative path and a path below the mount name it', () =>
     withMount({}, (m) => {
       writeFileSync(m.path('f'), '');

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { daemonOf, mountOf } from './support/daemon.js';
+import { CLI } from './support/harness.js';
 import type { Report } from './support/poison.js';
 import { allowOther, asOrdinaryUser, type OrdinaryUser, openUpFuse } from './support/user.js';
 import { Victim } from './support/victim.js';
@@ -50,6 +51,17 @@ describe('an ordinary user', () => {
       expect(user.run('fusermount3', '-u', user.dir).status).toBe(0);
       await user.daemonEnded();
       expect(JSON.parse(user.rmapfs('info', user.region, '--json').stdout)).toMatchObject({ clean: true });
+    }));
+
+  it('mounts as the root of a user namespace, with the log where that may write', () =>
+    asOrdinaryUser((user) => {
+      const script = `set -e; "$1" "$2" mount "$3" "$4"; echo kept > "$4/f"; "$1" "$2" umount "$4"`;
+      const args = [process.execPath, CLI, user.region, user.dir];
+      expect(user.run('unshare', '-rm', 'sh', '-c', script, 'sh', ...args)).toMatchObject(PLAIN);
+      const name = `${user.dir.slice(1).replaceAll('/', '-')}.log`;
+      expect(readFileSync(`${user.base}/state/rmapfs/${name}`, 'utf8')).toContain('ended: unmounted');
+      user.rmapfs('mount', user.region, user.dir);
+      expect(user.run('cat', `${user.dir}/f`).stdout).toBe('kept\n');
     }));
 
   it('the daemon unmounts by itself on SIGTERM', () =>

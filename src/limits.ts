@@ -104,6 +104,8 @@ export const SCRUB_STEP_MAX_BYTES = 16 * 1024 * 1024;
 export const LOG_FILE_MAX_BYTES = 4 * 1024 * 1024;
 /** How long `rmapfs mount` waits for the daemon to report, and `rmapfs umount` for it to end. */
 export const DAEMON_WAIT_MS = 60_000;
+/** How long a daemon may take to end before other mount namespaces are looked at for what keeps it, and how often. */
+export const KEEPERS_LOOK_MS = 300;
 /** How often is looked whether the last daemon of a region has ended. */
 export const DAEMON_POLL_MS = 20;
 /** Jobs handed from the core to the main thread and not yet answered. */

@@ -1,7 +1,9 @@
 import fs from 'node:fs';
 import { DaemonOptions } from '../daemon/options.js';
-import { DAEMON_POLL_MS, DAEMON_WAIT_MS } from '../limits.js';
+import { DAEMON_POLL_MS, DAEMON_WAIT_MS, KEEPERS_LOOK_MS } from '../limits.js';
+import { failure } from './errors.js';
 import { currentMounts } from './mounts.js';
+import { keepersOf, keptBy } from './other-namespaces.js';
 
 /** What a daemon of a region was told, by the process list; undefined for every other process. */
 function optionsOf(pid: string, region: string): DaemonOptions | undefined {
@@ -26,16 +28,16 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Whether a daemon of the region still runs that has no mount. */
-function isEnding(region: string): boolean {
+/** The daemon of the region that still runs and has no mount here, or undefined. */
+function endingDaemon(region: string): DaemonOptions | undefined {
   const daemons = fs
     .readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((pid) => optionsOf(pid, region))
     .filter((options) => options !== undefined);
-  if (daemons.length === 0) return false;
+  if (daemons.length === 0) return undefined;
   const mounts = currentMounts();
-  return daemons.some(
+  return daemons.find(
     (daemon) =>
       !mounts.some((mount) => mount.mountpoint === daemon.mountpoint && mount.source === daemon.source),
   );
@@ -43,13 +45,22 @@ function isEnding(region: string): boolean {
 
 /**
  * umount(8) returns before the daemon has made the last commit and let go of the region. Who uses the region next
- * waits for that, as for the umount of any other filesystem: a minute at most, then the region is found in use.
+ * waits for that, as for the umount of any other filesystem: a minute at most, then the region is found in use. A mount
+ * in another mount namespace, which may stay for ever, is not waited for: it is told.
  *
  * @param region without symbolic links.
  */
-export async function awaitLastDaemon(region: string): Promise<void> {
-  const deadline = Date.now() + DAEMON_WAIT_MS;
-  while (isEnding(region) && Date.now() < deadline) {
+export async function awaitLastDaemon(asked: string, region: string): Promise<void> {
+  const began = Date.now();
+  let looked = began;
+  for (let daemon = endingDaemon(region); daemon !== undefined; daemon = endingDaemon(region)) {
+    const now = Date.now();
+    if (now - began > DAEMON_WAIT_MS) return;
+    if (now - looked > KEEPERS_LOOK_MS) {
+      looked = now;
+      const keepers = keepersOf(daemon.source);
+      if (keepers.length > 0) throw failure(asked, keptBy(keepers));
+    }
     await new Promise((resolve) => setTimeout(resolve, DAEMON_POLL_MS));
   }
 }

@@ -1,13 +1,17 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { errnoNameOf } from '../control/error.js';
 import { LOG_FILE_MAX_BYTES } from '../limits.js';
 
-/** Where the logs of daemons go: /var/log/rmapfs for root, $XDG_STATE_HOME/rmapfs for others. */
-export function logDirectory(uid: number, environment: NodeJS.ProcessEnv): string {
-  if (uid === 0) return '/var/log/rmapfs';
+const NOT_WRITABLE: readonly string[] = ['EACCES', 'EPERM', 'EROFS', 'EOVERFLOW'];
+
+/** Where the log of a user's daemons can go: the first of these that can be written. */
+export function logDirectories(uid: number, environment: NodeJS.ProcessEnv): string[] {
   const state = environment.XDG_STATE_HOME || path.join(os.homedir(), '.local', 'state');
-  return path.join(state, 'rmapfs');
+  const own = path.join(state, 'rmapfs');
+  // The root of a user namespace may be nobody in /var/log.
+  return uid === 0 ? ['/var/log/rmapfs', own] : [own];
 }
 
 /** The log of a mount: the mount point with '-' for '/', so "/mnt/pmem" has "mnt-pmem.log". */
@@ -17,16 +21,27 @@ export function logFileName(mountpoint: string): string {
   return `${name.slice(-200)}.log`;
 }
 
-/** The log of the daemon that a mount of this process's user has. */
-export function logFilePath(mountpoint: string): string {
-  return path.join(logDirectory(process.getuid?.() ?? 0, process.env), logFileName(mountpoint));
+/**
+ * Makes a directory, puts a log that has grown too long aside and opens the log of a mount. Throws the error of the
+ * first place when there is none that can be written.
+ */
+export function openLogFile(mountpoint: string): { name: string; fd: number } {
+  let first: unknown;
+  for (const directory of logDirectories(process.getuid?.() ?? 0, process.env)) {
+    try {
+      return openIn(directory, mountpoint);
+    } catch (error) {
+      if (!NOT_WRITABLE.includes(errnoNameOf(error))) throw error;
+      first ??= error;
+    }
+  }
+  throw first;
 }
 
-/** Makes the directory, and puts a log that has grown too long aside. Returns the path. */
-export function prepareLogFile(mountpoint: string): string {
-  const file = logFilePath(mountpoint);
-  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o750 });
-  const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-  if (size > LOG_FILE_MAX_BYTES) fs.renameSync(file, `${file}.old`);
-  return file;
+function openIn(directory: string, mountpoint: string): { name: string; fd: number } {
+  fs.mkdirSync(directory, { recursive: true, mode: 0o750 });
+  const name = path.join(directory, logFileName(mountpoint));
+  const size = fs.statSync(name, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > LOG_FILE_MAX_BYTES) fs.renameSync(name, `${name}.old`);
+  return { name, fd: fs.openSync(name, 'a', 0o640) };
 }

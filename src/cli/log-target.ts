@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { explain } from './errors.js';
-import { prepareLogFile } from './log-file.js';
+import { openLogFile } from './log-file.js';
 
 /** Where a daemon's standard output and error go. */
 export interface LogTarget {
@@ -18,8 +18,7 @@ export interface LogTarget {
 export function openLog(asked: string, mountpoint: string, choice: string | null): LogTarget {
   if (choice === 'syslog') return openSyslog();
   try {
-    const name = choice === null ? prepareLogFile(mountpoint) : path.resolve(choice);
-    const fd = fs.openSync(name, 'a', 0o640);
+    const { name, fd } = choice === null ? openLogFile(mountpoint) : openNamed(path.resolve(choice));
     return { name, stdio: fd, close: () => fs.closeSync(fd) };
   } catch (error) {
     throw explain(error, asked, choice ?? 'the log file', {
@@ -30,6 +29,8 @@ export function openLog(asked: string, mountpoint: string, choice: string | null
     });
   }
 }
+
+const openNamed = (name: string) => ({ name, fd: fs.openSync(name, 'a', 0o640) });
 
 /** logger(1) sends each line to the journal or to syslog, and ends with the daemon. */
 function openSyslog(): LogTarget {

@@ -72,7 +72,7 @@ function placesOf(asked: string, region: string, dir: string, choices: MountChoi
 async function mountAttached(region: string, dir: string, choices: MountChoices): Promise<void> {
   const asked = `mount ${region} on ${dir}`;
   const places = placesOf(asked, region, dir, choices);
-  await awaitLastDaemon(places.region);
+  await awaitLastDaemon(asked, places.region);
   const { failure: found, status } = await runAttached({ ...places, foreground: true, logFile: null });
   if (found !== null) throw failure(asked, found);
   if (status !== 0) throw new CommandError(`the daemon of ${places.mountpoint} ended with status ${status}`);
@@ -88,7 +88,7 @@ export async function mountDetached(
   const asked = `mount ${region} on ${dir}`;
   const places = placesOf(asked, region, dir, choices);
   if (fake) return;
-  await awaitLastDaemon(places.region);
+  await awaitLastDaemon(asked, places.region);
   const log = openLog(asked, places.mountpoint, choices.log);
   const found = await startDetached({ ...places, foreground: false, logFile: log.name }, log);
   if (found !== null) throw failure(asked, found);

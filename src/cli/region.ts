@@ -57,7 +57,7 @@ export async function withRegion<T>(
   use: (media: RegionMedia) => Promise<T> | T,
 ): Promise<T> {
   let media: RegionMedia;
-  await awaitLastDaemon(realPath(path));
+  await awaitLastDaemon(asked, realPath(path));
   try {
     media = openRegion(path, options);
   } catch (error) {

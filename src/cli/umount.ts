@@ -4,10 +4,11 @@ import { ControlClient } from '../control/client.js';
 import { errnoNameOf } from '../control/error.js';
 import type { InfoDocument } from '../control/schema.js';
 import { probe } from '../engine/index.js';
-import { DAEMON_WAIT_MS } from '../limits.js';
+import { DAEMON_WAIT_MS, KEEPERS_LOOK_MS } from '../limits.js';
 import type { CliEnvironment } from './environment.js';
 import { explain, failure } from './errors.js';
 import { currentMounts, type MountEntry, mayBeOurs, mountOf, resolvePath } from './mounts.js';
+import { keepersOf, keptBy } from './other-namespaces.js';
 import { isRunning, type ProcessIdentity, processIdentity } from './processes.js';
 import { withRegion } from './region.js';
 
@@ -27,7 +28,7 @@ async function runUmount(env: CliEnvironment, dir: string, force: boolean): Prom
   const served = findDaemon(env, asked, mount, force);
   detach(asked, mount, served === 'gone');
   if (served === 'gone') return;
-  await waitForEnd(asked, served.daemon);
+  await waitForEnd(asked, mount, served.daemon);
   await sayHowItEnded(env, asked, served.info);
 }
 
@@ -91,11 +92,21 @@ function detach(asked: string, mount: MountEntry, lazy: boolean): void {
   throw failure(asked, `${program} ended with status ${result.status} (${said})`);
 }
 
-/** The last commit is made after the kernel has let the mount go: only the daemon's end says that it is done. */
-async function waitForEnd(asked: string, daemon: ProcessIdentity): Promise<void> {
-  const deadline = Date.now() + DAEMON_WAIT_MS;
+/**
+ * The last commit is made after the kernel has let the mount go: only the daemon's end says that it is done. It does
+ * not come while another mount namespace has the mount, so that is looked for, and not waited for.
+ */
+async function waitForEnd(asked: string, mount: MountEntry, daemon: ProcessIdentity): Promise<void> {
+  const began = Date.now();
+  let looked = began;
   while (isRunning(daemon)) {
-    if (Date.now() > deadline) {
+    const now = Date.now();
+    if (now - looked > KEEPERS_LOOK_MS) {
+      looked = now;
+      const keepers = keepersOf(mount.source);
+      if (keepers.length > 0) throw failure(asked, `it is unmounted here, but ${keptBy(keepers)}`);
+    }
+    if (now - began > DAEMON_WAIT_MS) {
       const advice = 'wait for it before the region is used again';
       throw failure(asked, `it is unmounted, but its daemon (process ${daemon.pid}) still runs; ${advice}`);
     }

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  existsSync,
   fstatSync,
   ftruncateSync,
   mkdirSync,
@@ -36,10 +37,11 @@ export function claimUuid(
   holder: string,
   readOnly: boolean,
 ): () => void {
-  const path = directory === null || !makeDirectory(directory) ? null : join(directory, `${uuid}.lock`);
+  if (directory === null) return () => {};
+  const path = join(directory, `${uuid}.lock`);
   for (;;) {
-    if (path === null) return () => {};
-    const fd = openSync(path, open.O_RDWR | open.O_CREAT | open.O_NOFOLLOW, 0o600);
+    const fd = openFile(directory, path);
+    if (fd === null) return () => {};
     if (!lock(fd, readOnly)) {
       closeSync(fd);
       const other = readFileSync(path, 'utf8').trim();
@@ -62,13 +64,15 @@ function release(path: string, fd: number): void {
   closeSync(fd);
 }
 
-function makeDirectory(directory: string): boolean {
+/** Null where the directory is not ours: for the root of a user namespace /run is another's. */
+function openFile(directory: string, path: string): number | null {
   try {
-    mkdirSync(directory, 0o700);
-    return true;
+    if (!existsSync(directory)) mkdirSync(directory, 0o700);
+    return openSync(path, open.O_RDWR | open.O_CREAT | open.O_NOFOLLOW, 0o600);
   } catch (error) {
-    if (hasCode(error, 'EEXIST')) return true;
-    if (['EACCES', 'EPERM', 'EROFS', 'ENOENT'].some((code) => hasCode(error, code))) return false;
+    if (['EACCES', 'EPERM', 'EROFS', 'ENOENT'].some((code) => hasCode(error, code))) return null;
+    // Another one has just made it.
+    if (hasCode(error, 'EEXIST')) return openFile(directory, path);
     throw error;
   }
 }

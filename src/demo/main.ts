@@ -1,6 +1,5 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { logFilePath } from '../cli/log-file.js';
 import { currentMounts } from '../cli/mounts.js';
 import type { InfoDocument } from '../control/schema.js';
 import { DemoFailure, observe, quietly, Stage } from './stage.js';
@@ -33,13 +32,12 @@ async function setTheScene(stage: Stage): Promise<Scene> {
   const mountpoint = path.join('/tmp', path.basename(directory));
   fs.mkdirSync(mountpoint);
   stage.later('removal of the mount point', () => fs.rmdirSync(mountpoint));
-  stage.later('removal of the log', () => fs.rmSync(logFilePath(mountpoint), { force: true }));
   const region = path.join(directory, 'region');
 
   stage.heading('A region in memory, formatted and mounted');
   stage.say(await stage.run('rmapfs', 'mkfs', region, '--size', REGION_SIZE, '--label', 'demo'));
   stage.later('unmount', () => unmountAnyway(mountpoint));
-  await stage.run('rmapfs', 'mount', region, mountpoint);
+  await stage.run('rmapfs', 'mount', region, mountpoint, '-o', `log=${path.join(directory, 'log')}`);
   stage.say(await stage.run('rmapfs', 'info', mountpoint));
 
   stage.heading('A file of some MiB, and a copy by plain cp');

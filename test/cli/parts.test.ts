@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseLength, parseSize } from '../../src/cli/arguments.js';
-import { logDirectory, logFileName } from '../../src/cli/log-file.js';
+import { logDirectories, logFileName } from '../../src/cli/log-file.js';
 import { DEFAULT_MOUNT_CHOICES, parseMountOptions } from '../../src/cli/mount-options.js';
 import { mountOf, parseMountinfo } from '../../src/cli/mounts.js';
 import { formatTable, humanSize } from '../../src/cli/output.js';
@@ -108,9 +108,9 @@ describe('mountinfo', () => {
 });
 
 test('logs have a place and a name', () => {
-  expect(logDirectory(0, { XDG_STATE_HOME: '/s' })).toBe('/var/log/rmapfs');
-  expect(logDirectory(1000, { XDG_STATE_HOME: '/s' })).toBe('/s/rmapfs');
-  expect(logDirectory(1000, {})).toMatch(/\/\.local\/state\/rmapfs$/);
+  expect(logDirectories(0, { XDG_STATE_HOME: '/s' })).toEqual(['/var/log/rmapfs', '/s/rmapfs']);
+  expect(logDirectories(1000, { XDG_STATE_HOME: '/s' })).toEqual(['/s/rmapfs']);
+  expect(logDirectories(1000, {})[0]).toMatch(/\/\.local\/state\/rmapfs$/);
   expect(logFileName('/mnt/pmem')).toBe('mnt-pmem.log');
   expect(logFileName('/')).toBe('root.log');
   expect(logFileName(`/${'d/'.repeat(2000)}e`).length).toBeLessThan(255);
