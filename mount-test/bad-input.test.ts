@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   copyFileSync,
   mkdirSync,
@@ -42,6 +44,31 @@ function withLoop(m: Mounted, test: (loop: string) => void): void {
     tool('losetup', ['-d', loop]);
   }
 }
+
+describe('a region of somebody else', () => {
+  it('is told to root by mkfs and mount, and in a directory for everybody it is refused', () =>
+    withMount({}, async (m) => {
+      await m.umount();
+      chownSync(m.region, 1001, 1001);
+      const told = /warning: .* can be changed by others \(it belongs to user 1001\)/;
+      expect(cli('mkfs', m.region, '--force')).toMatchObject({
+        status: 0,
+        stderr: expect.stringMatching(told),
+      });
+      expect(cli('mount', m.region, m.dir)).toMatchObject({ status: 0, stderr: expect.stringMatching(told) });
+      cli('umount', m.dir);
+      expect(cli('mount', m.region, m.dir, '-o', 'nosuid,nodev')).toMatchObject({ status: 0, stderr: '' });
+      cli('umount', m.dir);
+      chmodSync(m.base, 0o1777);
+      for (const options of ['rw', 'ro']) {
+        expectRefusal(
+          cli('mount', m.region, m.dir, '-o', options),
+          /user 1001 in a directory where everybody/,
+        );
+      }
+      expectRefusal(cli('mkfs', m.region, '--force'), /user 1001 in a directory where everybody|denied/);
+    }));
+});
 
 describe('one filesystem twice', () => {
   it('by a loop device of the mounted region: mount, mkfs and repair are refused, it stays whole', () =>

@@ -55,7 +55,8 @@ describe('an ordinary user', () => {
 
   it('mounts as the root of a user namespace, with the log where that may write', () =>
     asOrdinaryUser((user) => {
-      const script = `set -e; "$1" "$2" mount "$3" "$4"; echo kept > "$4/f"; "$1" "$2" umount "$4"`;
+      const mkfs = '"$1" "$2" mkfs "$3" --force > /dev/null';
+      const script = `set -e; ${mkfs}; "$1" "$2" mount "$3" "$4"; echo kept > "$4/f"; "$1" "$2" umount "$4"`;
       const args = [process.execPath, CLI, user.region, user.dir];
       expect(user.run('unshare', '-rm', 'sh', '-c', script, 'sh', ...args)).toMatchObject(PLAIN);
       const name = `${user.dir.slice(1).replaceAll('/', '-')}.log`;

@@ -7,6 +7,7 @@ import { BLOCK_SIZE } from '../types.js';
 import { parseSize } from './arguments.js';
 import type { CliEnvironment } from './environment.js';
 import { explain, failure } from './errors.js';
+import { warnOfOthers } from './mount-place.js';
 import { humanSize } from './output.js';
 import { systemClock, withRegion } from './region.js';
 
@@ -49,6 +50,7 @@ async function runMkfs(env: CliEnvironment, region: string, options: Options): P
   if (stat !== undefined) await checkContents(asked, region, stat, options.force === true);
   try {
     await format(env, asked, region, size, options);
+    warnOfOthers(region, [], (text) => env.warn(text));
   } catch (error) {
     if (isNew) fs.rmSync(region, { force: true });
     throw error;

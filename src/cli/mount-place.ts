@@ -1,5 +1,7 @@
 import fs from 'node:fs';
+import path from 'node:path';
 import { errnoNameOf } from '../control/error.js';
+import { othersWhoWrite, plantedBy } from '../media/trust.js';
 import { explain, failure } from './errors.js';
 import { currentMounts } from './mounts.js';
 
@@ -44,6 +46,8 @@ function isDead(mountpoint: string): boolean {
 export function checkRegion(asked: string, region: string, readOnly: boolean): string {
   try {
     const resolved = fs.realpathSync(region);
+    const planted = plantedBy(path.resolve(region), fs.statSync(resolved), process.geteuid?.() ?? 0);
+    if (planted !== null) throw failure(asked, `${planted}; remove it, or use a place of your own`);
     fs.accessSync(resolved, readOnly ? fs.constants.R_OK : fs.constants.R_OK | fs.constants.W_OK);
     return resolved;
   } catch (error) {
@@ -55,4 +59,16 @@ export function checkRegion(asked: string, region: string, readOnly: boolean): s
     };
     throw explain(error, asked, region, special);
   }
+}
+
+/**
+ * Warns root of a region that others can change under the mount. Not where nothing comes of it: what they put there is
+ * run by nobody as another user, and is no device.
+ */
+export function warnOfOthers(region: string, options: readonly string[], warn: (text: string) => void): void {
+  if (process.geteuid?.() !== 0 || (options.includes('nosuid') && options.includes('nodev'))) return;
+  const others = othersWhoWrite(region, 0);
+  if (others === null) return;
+  const advice = "make it root's alone, or mount it with -o nosuid,nodev";
+  warn(`rmapfs: warning: ${region} can be changed by others (${others}); ${advice}\n`);
 }

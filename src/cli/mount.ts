@@ -5,7 +5,7 @@ import { CommandError, failure } from './errors.js';
 import { awaitLastDaemon } from './last-daemon.js';
 import { openLog } from './log-target.js';
 import { DEFAULT_MOUNT_CHOICES, type MountChoices, parseMountOptions } from './mount-options.js';
-import { checkMountpoint, checkRegion } from './mount-place.js';
+import { checkMountpoint, checkRegion, warnOfOthers } from './mount-place.js';
 import { currentMounts } from './mounts.js';
 
 interface Options {
@@ -72,6 +72,7 @@ function placesOf(asked: string, region: string, dir: string, choices: MountChoi
 async function mountAttached(region: string, dir: string, choices: MountChoices): Promise<void> {
   const asked = `mount ${region} on ${dir}`;
   const places = placesOf(asked, region, dir, choices);
+  warnOfOthers(places.region, choices.extraOptions, (text) => process.stderr.write(text));
   await awaitLastDaemon(asked, places.region);
   const { failure: found, status } = await runAttached({ ...places, foreground: true, logFile: null });
   if (found !== null) throw failure(asked, found);
@@ -88,6 +89,7 @@ export async function mountDetached(
   const asked = `mount ${region} on ${dir}`;
   const places = placesOf(asked, region, dir, choices);
   if (fake) return;
+  warnOfOthers(places.region, choices.extraOptions, (text) => process.stderr.write(text));
   await awaitLastDaemon(asked, places.region);
   const log = openLog(asked, places.mountpoint, choices.log);
   const found = await startDetached({ ...places, foreground: false, logFile: log.name }, log);

@@ -14,6 +14,7 @@ import { cacheFlushKind, constants, fallocate, flock, hasCode } from '../native.
 import { BLOCK_SIZE } from '../types.js';
 import { claimPlaces } from './below.js';
 import { blockDevice, daxDevice } from './sysfs.js';
+import { plantedBy } from './trust.js';
 
 export interface RegionOptions {
   readOnly: boolean;
@@ -68,6 +69,7 @@ export function openRegionFile(path: string, options: RegionOptions): OpenedRegi
   };
   try {
     const kind = kindOf(path, fstatSync(fd));
+    if (kind === 'file' && !readOnly && !isCreated) refusePlanted(path, fstatSync(fd));
     if (kind === 'block' && !readOnly) fd = claimBlockDevice(path, fd);
     lock(path, fd, readOnly, claims);
     isLocked = true;
@@ -148,6 +150,11 @@ function kindOf(path: string, stat: Stats): RegionKind {
     throw notARegion(path, 'a character device that is no devdax', 'EINVAL');
   }
   throw notARegion(path, stat.isFIFO() ? 'a FIFO' : 'a socket', 'EINVAL');
+}
+
+function refusePlanted(path: string, stat: Stats): void {
+  const why = plantedBy(path, stat, process.geteuid?.() ?? 0);
+  if (why !== null) throw regionError('EACCES', `${why}; remove it, or use a place of your own`);
 }
 
 function notARegion(path: string, what: string, code: ErrnoName): FsError {
