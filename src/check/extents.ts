@@ -1,8 +1,7 @@
-import { FILE_BLOCKS_MAX } from '../engine/bmap.js';
 import { EXT_UNWRITTEN, INODE } from '../engine/layout.js';
 import { isRegular } from '../engine/mode.js';
+import { recordFault } from '../engine/record-fault.js';
 import { type Run, RunCounter } from '../engine/runs.js';
-import { EXTENT_MAX_BLOCKS } from '../limits.js';
 import { blocksFor, MAX_INO } from '../types.js';
 import { atBlock, type Place, type Problems } from './problem.js';
 import { areWhole, type CheckSubject, type ReadCursor, seekExact } from './subject.js';
@@ -47,7 +46,7 @@ class ExtentCheck {
     this.#inode = inode.cursor();
     this.#rmap = rmap.cursor();
     this.#refcount = refcount.cursor();
-    this.#owned = new RunCounter(bmap.count);
+    this.#owned = new RunCounter();
     this.#more = this.#bmap.seek(0, 0, 0, 0);
   }
 
@@ -118,11 +117,9 @@ class ExtentCheck {
       this.#problems.add('bmap', what, { ...atBlock(physical), ino });
     };
     if (from < end) add('overlaps the extent before it');
-    if ((flags & ~EXT_UNWRITTEN) !== 0) add(`unknown flags ${flags}`);
-    const inFile = length > 0 && length <= EXTENT_MAX_BLOCKS && from + length <= FILE_BLOCKS_MAX;
-    const inRegion = physical > 0 && physical + length <= this.#subject.media.blocks;
-    if (!inFile || !inRegion) {
-      add('out of range');
+    const fault = recordFault('bmap', cursor, this.#subject.media.blocks);
+    if (fault !== null) {
+      add(fault);
       return extent;
     }
     this.#owned.add(physical, length);
@@ -157,13 +154,18 @@ class ExtentCheck {
 
 /** Every record of a file in the rmap has one in the bmap. */
 function checkReverse(subject: CheckSubject, problems: Problems): void {
-  if (!areWhole(subject, 'bmap')) return;
   const bmap = subject.trees.bmap.cursor();
   const cursor = subject.trees.rmap.cursor();
   for (let more = cursor.seek(0, 0, 0, 0); more; more = cursor.next()) {
     const [physical, ino, from] = [cursor.key(0), cursor.key(1), cursor.key(2)];
+    const fault = recordFault('rmap', cursor, subject.media.blocks);
+    if (fault !== null) {
+      const what = `rmap: block ${physical}, owner ${ino}, file block ${from}: ${fault}`;
+      problems.add('rmap', what, atBlock(physical));
+      continue;
+    }
     if (ino > MAX_INO) continue;
-    if (seekExact(bmap, [ino, from]) && bmap.value(0) === physical) continue;
+    if (!areWhole(subject, 'bmap') || (seekExact(bmap, [ino, from]) && bmap.value(0) === physical)) continue;
     const text = `rmap: block ${physical}, inode ${ino}, file block ${from}: not in the bmap`;
     problems.add('rmap', text, { ...atBlock(physical), ino });
   }
@@ -171,10 +173,14 @@ function checkReverse(subject: CheckSubject, problems: Problems): void {
 
 /** The refcount tree holds exactly the runs with two owners and more. */
 function checkCounts(subject: CheckSubject, owned: Iterable<Run>, problems: Problems): void {
-  if (!areWhole(subject, 'bmap')) return;
   const cursor = subject.trees.refcount.cursor();
   const add = (block: number, text: string): void =>
     problems.add('refcount', `refcount: ${text}`, atBlock(block));
+  for (let more = cursor.seek(0, 0, 0, 0); more; more = cursor.next()) {
+    const fault = recordFault('refcount', cursor, subject.media.blocks);
+    if (fault !== null) add(cursor.key(0), `block ${cursor.key(0)}: ${fault}`);
+  }
+  if (!areWhole(subject, 'bmap')) return;
   let more = cursor.seek(0, 0, 0, 0);
   for (const { start, end, count } of owned) {
     if (count < 2) continue;

@@ -1,11 +1,10 @@
 import type { EngineContext } from '../engine/context.js';
-import { DIRENT_HEADER_BYTES, inoOf, isName } from '../engine/dir.js';
+import { DIRENT_HEADER_BYTES, inoOf } from '../engine/dir.js';
 import { type NameHash, nameHash } from '../engine/hash.js';
 import { INODE } from '../engine/layout.js';
 import { DT_DIR, isDirectory, typeOf } from '../engine/mode.js';
-import { HASH_COLLISIONS_MAX } from '../limits.js';
+import { recordFault } from '../engine/record-fault.js';
 import { ROOT_INO } from '../types.js';
-import { inodeProblems } from './inode.js';
 import { Problems } from './problem.js';
 import { areWhole, type CheckSubject, type ReadCursor, seekExact } from './subject.js';
 import { XattrCheck } from './xattr.js';
@@ -84,7 +83,8 @@ class NamespaceCheck {
   }
 
   #checkRecord(ino: number): void {
-    for (const text of inodeProblems(this.#inode)) this.#inodeProblem(ino, text);
+    const fault = recordFault('inode', this.#inode, this.#subject.media.blocks);
+    if (fault !== null) this.#inodeProblem(ino, `inode ${ino} ${fault}`);
     if (!areWhole(this.#subject, 'orphan')) return;
     const isOrphan = seekExact(this.#orphan, [ino]);
     const links = this.#inode.value(INODE.nlink);
@@ -175,15 +175,15 @@ class NamespaceCheck {
     const bad = (text: string): void => {
       this.#problems.add('dirent', `directory ${dir}, entry ${hash}/${seq}: ${text}`, { ino: dir });
     };
-    if (!isName(name)) {
-      bad(`${payload.length} bytes that are no entry`);
+    const fault = recordFault('dirent', this.#dirent, this.#subject.media.blocks);
+    if (fault !== null) {
+      bad(fault);
       return;
     }
     const text = Buffer.from(name).toString('latin1');
     if (names.has(text)) bad('the name is there twice');
     names.add(text);
     if (this.#hash(name) !== hash) bad('the name has another hash');
-    if (seq >= HASH_COLLISIONS_MAX) bad('sequence out of range');
     if (!this.#modeFits(dir, isDirectory)) bad('not in a directory');
     const ino = inoOf(payload);
     if (!this.#modeFits(ino, (mode) => typeOf(mode) === payload[4])) {
@@ -200,7 +200,9 @@ class NamespaceCheck {
     for (let more = this.#parent.seek(0, 0, 0, 0); more; more = this.#parent.next()) {
       const [ino, dir, hash, seq] = [0, 1, 2, 3].map((i) => this.#parent.key(i));
       const what = `inode ${ino} records a name ${hash}/${seq} in directory ${dir}`;
-      if (!seekExact(dirent, [dir, hash, seq])) {
+      const fault = recordFault('parent', this.#parent, this.#subject.media.blocks);
+      if (fault !== null) this.#problems.add('parent', `${what}: ${fault}`, { ino });
+      else if (!seekExact(dirent, [dir, hash, seq])) {
         if (areWhole(this.#subject, 'dirent')) {
           this.#problems.add('parent', `${what} that is not there`, { ino });
         }
@@ -213,7 +215,9 @@ class NamespaceCheck {
   #checkOrphans(): void {
     for (let more = this.#orphan.seek(0, 0, 0, 0); more; more = this.#orphan.next()) {
       const ino = this.#orphan.key(0);
-      if (this.#lacksInode(ino)) this.#problems.add('orphan', `orphan ${ino} has no inode`, { ino });
+      const fault = recordFault('orphan', this.#orphan, this.#subject.media.blocks);
+      if (fault !== null) this.#problems.add('orphan', `orphan ${ino} ${fault}`, { ino });
+      else if (this.#lacksInode(ino)) this.#problems.add('orphan', `orphan ${ino} has no inode`, { ino });
     }
   }
 

@@ -1,10 +1,5 @@
-import {
-  BAD_LATENT,
-  META_GROUP_BLOCKS,
-  OWNER_METADATA,
-  OWNER_SUPERBLOCK,
-  type TreeName,
-} from '../engine/layout.js';
+import { OWNER_METADATA, OWNER_SUPERBLOCK, type TreeName } from '../engine/layout.js';
+import { recordFault } from '../engine/record-fault.js';
 import type { Run } from '../engine/runs.js';
 import { MAX_INO } from '../types.js';
 import { atBlock, type Problems } from './problem.js';
@@ -111,11 +106,8 @@ function checkChunks(scan: Scan, problems: Problems): void {
   for (let more = cursor.seek(0, 0, 0, 0); more; more = cursor.next()) {
     const [start, length] = [cursor.key(0), cursor.value(0)];
     total += length;
-    const group = Math.floor(start / META_GROUP_BLOCKS);
-    const fits = length > 0 && Math.floor((start + length - 1) / META_GROUP_BLOCKS) === group;
-    if (start === 0 || !fits || start + length > scan.media.blocks) {
-      problems.add('chunk', `chunk: ${length} blocks at ${start} are no chunk`, atBlock(start));
-    }
+    const fault = recordFault('chunk', cursor, scan.media.blocks);
+    if (fault !== null) problems.add('chunk', `chunk: at block ${start}: ${fault}`, atBlock(start));
   }
   counter(problems, 'blocks of metadata', scan.superblock.metaBlocks, total);
   for (const [node, tree] of scan.nodes) {
@@ -172,7 +164,8 @@ function checkFree(scan: Scan, problems: Problems): void {
   for (let more = cursor.seek(0, 0, 0, 0); more; more = cursor.next()) {
     const [start, length] = [cursor.key(0), cursor.value(0)];
     if (start < end) add(start, 'overlaps the one before it');
-    if (length === 0 || start + length > scan.media.blocks) add(start, `has ${length} blocks`);
+    const fault = recordFault('free', cursor, scan.media.blocks);
+    if (fault !== null) add(start, fault);
     end = start + length;
     total += length;
     const hasBad = bad.seekLE(end - 1, 0, 0, 0) && bad.key(0) + bad.value(0) > start && length > 0;
@@ -185,13 +178,12 @@ function checkBadBlocks(scan: Scan, problems: Problems): void {
   const cursor = scan.trees.badblock.cursor();
   let end = 0;
   for (let more = cursor.seek(0, 0, 0, 0); more; more = cursor.next()) {
-    const [start, length, flags] = [cursor.key(0), cursor.value(0), cursor.value(1)];
+    const [start, length] = [cursor.key(0), cursor.value(0)];
     const add = (text: string): void =>
       problems.add('badblock', `badblock: the record at block ${start} ${text}`, atBlock(start));
     if (start < end) add('overlaps the one before it');
-    if (length === 0 || start + length > scan.media.blocks) add(`has ${length} blocks`);
-    if ((flags & ~BAD_LATENT) !== 0) add(`has unknown flags ${flags}`);
-    if (cursor.value(3) >= 2 ** 21) add('has a time that is out of range');
+    const fault = recordFault('badblock', cursor, scan.media.blocks);
+    if (fault !== null) add(fault);
     end = start + length;
   }
 }

@@ -1,9 +1,9 @@
 import { NODE, NODE_HEADER_WORDS, type TreeSpec } from '../engine/layout.js';
+import { leafStride } from '../engine/node-fault.js';
 import { assert } from '../errors.js';
 import type { Media } from '../media/media.js';
 import { asPhys } from '../types.js';
 import type { ReadCursor, ReadTree } from './subject.js';
-import { leafStride } from './walk.js';
 
 /**
  * The records of a tree that can be read: its usable leaves in key order, read in place. It needs no internal

@@ -1,8 +1,15 @@
-import { NODE, NODE_BODY_WORDS, NODE_HEADER_WORDS, type TreeSpec } from '../engine/layout.js';
+import { NODE, NODE_HEADER_WORDS, type TreeSpec } from '../engine/layout.js';
+import {
+  countFault,
+  heapFault,
+  innerStride,
+  leafStride,
+  type NodeImage,
+  orderFault,
+} from '../engine/node-fault.js';
 import type { NodeMedia, ReadonlyWords } from '../engine/nodes.js';
 import { TREE_HEIGHT_MAX } from '../limits.js';
-import { asPhys, BLOCK_SIZE } from '../types.js';
-import { payloadProblem } from './payloads.js';
+import { asPhys } from '../types.js';
 
 /** A tree as the walk sees it, and who hears of what it finds. */
 export interface TreeWalk {
@@ -32,9 +39,6 @@ interface KeyAt {
   readonly words: ReadonlyWords;
   readonly at: number;
 }
-
-export const leafStride = (spec: TreeSpec): number => spec.keyWords + (spec.variable ? 1 : spec.valueWords);
-export const innerStride = (spec: TreeSpec): number => spec.keyWords + (spec.augmented ? 2 : 1);
 
 /** < 0, 0 or > 0, word by word. */
 function compareKeys(a: KeyAt, b: KeyAt, keyWords: number): number {
@@ -85,10 +89,12 @@ class Walker {
     const base = media.wordIndex(asPhys(block));
     const stride = level === 0 ? leafStride(spec) : innerStride(spec);
     const count = words[base + NODE.count];
-    if (count === 0) return lose('is empty');
-    if (count * stride > NODE_BODY_WORDS) return lose(`has ${count} entries, more than fit`);
-    this.#checkHeap(block, words, base, level, base + NODE_HEADER_WORDS + count * stride);
-    const isOrdered = this.#checkKeys(block, words, base, count, stride, low, high);
+    const node = { spec, level, words, base, bytes: media.bytes(asPhys(block), 1) };
+    const countless = countFault(node);
+    if (countless !== null) return lose(countless);
+    const heapless = heapFault(node);
+    if (heapless !== null) this.#walk.wrong(block, heapless);
+    const isOrdered = this.#checkKeys(block, node, count, stride, low, high);
     if (level > 0) return this.#visitChildren(block, words, base, count, level, high);
     if (!isOrdered) return lose('cannot be searched');
     return (
@@ -99,40 +105,23 @@ class Walker {
   /** Returns whether the keys of the node are in order. */
   #checkKeys(
     block: number,
-    words: ReadonlyWords,
-    base: number,
+    node: NodeImage & { readonly words: ReadonlyWords },
     count: number,
     stride: number,
     low: KeyAt | null,
     high: KeyAt | null,
   ): boolean {
     const { keyWords } = this.#walk.spec;
-    const key = (i: number): KeyAt => ({ words, at: base + NODE_HEADER_WORDS + i * stride });
-    let isOrdered = true;
-    for (let i = 1; i < count; i++) {
-      if (compareKeys(key(i - 1), key(i), keyWords) < 0) continue;
-      this.#walk.wrong(block, `entries ${i - 1} and ${i} are out of order`);
-      isOrdered = false;
-    }
+    const key = (i: number): KeyAt => ({ words: node.words, at: node.base + NODE_HEADER_WORDS + i * stride });
+    const disorder = orderFault(node);
+    if (disorder !== null) this.#walk.wrong(block, disorder);
     if (low !== null && compareKeys(key(0), low, keyWords) < 0) {
       this.#walk.wrong(block, 'entry 0 lies below the separator');
     }
     if (high !== null && compareKeys(key(count - 1), high, keyWords) >= 0) {
       this.#walk.wrong(block, `entry ${count - 1} lies beyond the next separator`);
     }
-    return isOrdered;
-  }
-
-  /** Where payloads lie. Nodes without payloads have an empty heap. */
-  #checkHeap(block: number, words: ReadonlyWords, base: number, level: number, indexEnd: number): void {
-    const top = words[base + NODE.heapTop];
-    const dead = words[base + NODE.heapDead];
-    if (level === 0 && this.#walk.spec.variable) {
-      const problem = payloadProblem(this.#walk.spec, words, base, (indexEnd - base) * 4);
-      if (problem !== null) this.#walk.wrong(block, problem);
-    } else if (top !== BLOCK_SIZE || dead !== 0) {
-      this.#walk.wrong(block, `has payloads from byte ${top} on, ${dead} of them dead, but can have none`);
-    }
+    return disorder === null;
   }
 
   /** As visit(); null where the leaf cannot be used. */

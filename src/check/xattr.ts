@@ -2,8 +2,8 @@ import { readU32 } from '../engine/bytes.js';
 import type { NameHash } from '../engine/hash.js';
 import { INODE } from '../engine/layout.js';
 import { isSymlink } from '../engine/mode.js';
+import { recordFault } from '../engine/record-fault.js';
 import { CHUNKS, chunksFor, TARGET_HASH, TARGET_SEQ, XATTR_HEADER_BYTES } from '../engine/xattr.js';
-import { HASH_COLLISIONS_MAX } from '../limits.js';
 import type { Problems } from './problem.js';
 import { areWhole, type CheckSubject, type ReadCursor, seekExact } from './subject.js';
 
@@ -75,7 +75,10 @@ export class XattrCheck {
     let more = cursor.seek(ino, 0, 0, 0);
     for (; more && cursor.key(0) === ino; more = cursor.next()) {
       const last = values.at(-1);
-      if (cursor.key(2) % CHUNKS === 0) values.push(this.#first(ino));
+      const fault = recordFault('xattr', cursor, this.#subject.media.blocks);
+      if (fault !== null) {
+        this.#problem(ino, `inode ${ino}, attribute ${cursor.key(1)}/${cursor.key(2)}: ${fault}`);
+      } else if (cursor.key(2) % CHUNKS === 0) values.push(this.#first(ino));
       else if (last !== undefined && isNextOf(last, cursor)) {
         last.chunks++;
         last.bytes += cursor.payload().length;
@@ -105,20 +108,14 @@ export class XattrCheck {
     const seq = Math.floor(this.#cursor.key(2) / CHUNKS);
     const where = `inode ${ino}, attribute ${hash}/${seq}`;
     const payload = this.#cursor.payload();
-    const nameBytes = payload.length > 4 ? payload[4] : 0;
+    const nameBytes = payload[4];
     const start = XATTR_HEADER_BYTES + nameBytes;
     const length = readU32(payload);
-    if (payload.length < start) {
-      this.#problem(ino, `${where}: a first chunk of ${payload.length} bytes`);
-      return { hash, seq, nameBytes, length, chunks: 1, bytes: -1 };
-    }
     const value = { hash, seq, nameBytes, length, chunks: 1, bytes: payload.length - start };
-    if (isTarget(value) !== (nameBytes === 0)) this.#problem(ino, `${where}: a name of ${nameBytes} bytes`);
     if (isTarget(value)) return value;
     if (this.#hash(payload.subarray(XATTR_HEADER_BYTES, start)) !== hash) {
       this.#problem(ino, `${where}: the name has another hash`);
     }
-    if (seq >= HASH_COLLISIONS_MAX) this.#problem(ino, `${where}: sequence out of range`);
     return value;
   }
 }

@@ -56,8 +56,11 @@ export class BTree implements Tree {
 
   /** Takes over a root from the superblock. */
   load(root: number, height: number, count: number): void {
-    if (height > TREE_HEIGHT_MAX || (root === 0) !== (height === 0)) {
-      throw new CorruptionError(root, `tree ${this.spec.name} has an impossible height of ${height}`);
+    if (height > TREE_HEIGHT_MAX || (root === 0) !== (height === 0) || (root === 0) !== (count === 0)) {
+      throw new CorruptionError(
+        root,
+        `tree ${this.spec.name} has an impossible height of ${height}, with ${count} records`,
+      );
     }
     this.root = root;
     this.height = height;
@@ -112,6 +115,32 @@ export class BTree implements Tree {
   childAt(block: number, index: number): number {
     const at = this.media.wordIndex(asPhys(block)) + NODE_HEADER_WORDS + index * this.innerStride;
     return this.media.words(asPhys(block))[at + this.#keyWords];
+  }
+
+  /** Whether searches for the first and the last key of a sound node come to it, from the root down. */
+  leadsTo(block: number, level: number): boolean {
+    const words = this.media.words(asPhys(block));
+    const first = this.media.wordIndex(asPhys(block)) + NODE_HEADER_WORDS;
+    const last = first + (this.countOf(block) - 1) * this.#stride(level);
+    return (
+      this.#leadsTo(block, level, words, first) &&
+      (last === first || this.#leadsTo(block, level, words, last))
+    );
+  }
+
+  /** The same for the key at words[at]. */
+  #leadsTo(block: number, level: number, words: ReadonlyWords, at: number): boolean {
+    const key = (i: number): number => (i < this.#keyWords ? words[at + i] : 0);
+    let node = this.root;
+    for (let above = this.height - 1; above > level; above--) {
+      this.nodes.check(node, this.spec.id, above);
+      const i = this.childIndex(node, key(0), key(1), key(2), key(3));
+      const separator = this.media.wordIndex(asPhys(node)) + NODE_HEADER_WORDS + i * this.innerStride;
+      if (this.compare(this.media.words(asPhys(node)), separator, key(0), key(1), key(2), key(3)) > 0)
+        return false;
+      node = this.childAt(node, i);
+    }
+    return node === block && level < this.height;
   }
 
   countOf(block: number): number {

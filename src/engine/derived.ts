@@ -95,7 +95,7 @@ function fileRmap(ctx: EngineContext, visit: (c: Cursor) => void): void {
 
 /** The runs of blocks that files own. */
 function ownedRuns(ctx: EngineContext): RunCounter {
-  const runs = new RunCounter(ctx.trees.rmap.count);
+  const runs = new RunCounter();
   fileRmap(ctx, (c) => runs.add(c.key(0), c.value(0)));
   runs.finish();
   return runs;

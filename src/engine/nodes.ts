@@ -2,14 +2,15 @@ import { crc32 } from 'node:zlib';
 import { assert, broken, CorruptionError } from '../errors.js';
 import type { Media } from '../media/media.js';
 import { asPhys, BLOCK_SIZE, type PhysBlock } from '../types.js';
-import { META_GROUP_BLOCKS, NODE, NODE_MAGIC, SB, WORDS_PER_BLOCK } from './layout.js';
+import { META_GROUP_BLOCKS, NODE, NODE_MAGIC, SB, TREES, WORDS_PER_BLOCK } from './layout.js';
+import { nodeFault, treeName } from './node-fault.js';
 
 /** State of one block of a metadata group, as bits. */
 const OWNED = 1;
 const USED = 2;
 /** Was part of the last commit and is not used any more: free after the next commit. */
 const PENDING = 4;
-/** Checksum, address and tree were checked since the mount (or the node was made by it). */
+/** All that the node holds was checked since the mount (or the node was made by it). */
 const VERIFIED = 8;
 /** On the list of nodes that the running transaction has made. */
 const DIRTY = 16;
@@ -72,6 +73,8 @@ export class NodeStore {
   #pending: number[] = [];
   /** Whether the medium says that the block cannot be read. Set once the bad-block index exists. */
   isBad: (block: number) => boolean = () => false;
+  /** Whether searches for what a node holds lead to it, see BTree.leadsTo(). Set once the trees exist. */
+  leadsTo: (treeId: number, block: number, level: number) => boolean = () => true;
   /** Before a shutdown: a node on a bad block is read as long as its checksum is right, see FailureOps. */
   readsBad = false;
   /**
@@ -132,7 +135,9 @@ export class NodeStore {
     const first = start % META_GROUP_BLOCKS;
     if (first + length > META_GROUP_BLOCKS) broken(`metadata chunk ${start}+${length} straddles two groups`);
     for (let i = first; i < first + length; i++) {
-      if ((group[i] & OWNED) !== 0) broken(`metadata block ${start - first + i} belongs to two chunks`);
+      if ((group[i] & OWNED) !== 0) throw new CorruptionError(start - first + i, 'belongs to two chunks');
+    }
+    for (let i = first; i < first + length; i++) {
       group[i] |= OWNED;
       if ((group[i] & USED) === 0) this.freeCount++;
     }
@@ -268,6 +273,14 @@ export class NodeStore {
       throw new CorruptionError(block, 'node of another filesystem');
     }
     if (words[base + NODE.treeLevel] !== treeId + level * 256) return; // check() says it better
+    const name = treeName(treeId);
+    const fault =
+      name === undefined
+        ? 'belongs to no tree'
+        : nodeFault({ spec: TREES[name], level, words, base, bytes }, this.#media.blocks);
+    if (fault !== null) throw new CorruptionError(block, fault);
+    if (!this.leadsTo(treeId, block, level))
+      throw new CorruptionError(block, 'holds keys that are not sought here');
     this.#group(block)[block % META_GROUP_BLOCKS] |= VERIFIED;
   }
 

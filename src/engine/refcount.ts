@@ -41,7 +41,6 @@ export class Refcount {
     out.count = 1;
     out.length = limit;
     const cursor = this.#cursor;
-    if (this.#tree.count === 0) return out;
     let more: boolean;
     if (cursor.seekLE(at, 0, 0, 0)) {
       const rest = cursor.key(0) + cursor.value(0) - at;
@@ -64,7 +63,7 @@ export class Refcount {
     out.count = 1;
     out.length = limit;
     const cursor = this.#cursor;
-    if (this.#tree.count === 0 || !cursor.seekLE(end - 1, 0, 0, 0)) return out;
+    if (!cursor.seekLE(end - 1, 0, 0, 0)) return out;
     const recordEnd = cursor.key(0) + cursor.value(0);
     if (recordEnd >= end) {
       out.count = cursor.value(1);

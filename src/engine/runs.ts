@@ -7,21 +7,19 @@ export interface Run {
 
 /**
  * Counts the owners of blocks: takes extents in any order and gives the maximal runs of blocks with equal counts
- * in physical order. Memory: two words for each extent; time O(n log n).
+ * in physical order. Memory: at most four words for each extent; time O(n log n).
  */
 export class RunCounter implements Iterable<Run> {
-  #starts: Uint32Array;
+  #starts: Uint32Array = new Uint32Array(1024);
   /** Last blocks, not ends: those can be 2^32. */
-  #lasts: Uint32Array;
+  #lasts: Uint32Array = new Uint32Array(1024);
   #length = 0;
 
-  /** `capacity`: the most extents that will be added. */
-  constructor(capacity: number) {
-    this.#starts = new Uint32Array(capacity);
-    this.#lasts = new Uint32Array(capacity);
-  }
-
   add(start: number, length: number): void {
+    if (this.#length === this.#starts.length) {
+      this.#starts = grown(this.#starts);
+      this.#lasts = grown(this.#lasts);
+    }
     this.#starts[this.#length] = start;
     this.#lasts[this.#length++] = start + length - 1;
   }
@@ -54,4 +52,10 @@ export class RunCounter implements Iterable<Run> {
     }
     if (run !== null) yield run;
   }
+}
+
+function grown(words: Uint32Array): Uint32Array {
+  const more = new Uint32Array(words.length * 2);
+  more.set(words);
+  return more;
 }

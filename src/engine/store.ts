@@ -1,5 +1,5 @@
 import { endianness } from 'node:os';
-import { assert, CorruptionError, FsError } from '../errors.js';
+import { assert, FsError } from '../errors.js';
 import { LABEL_MAX_BYTES, REGION_MIN_BYTES } from '../limits.js';
 import type { Media } from '../media/media.js';
 import { asPhys, BLOCK_SIZE, type Clock } from '../types.js';
@@ -50,6 +50,8 @@ function build(media: Media, superblock: Superblock, options: StoreOptions): Sto
     return [name, tree];
   });
   const trees = Object.fromEntries(made) as Record<TreeName, BTree>;
+  const byId = new Map(made.map(([, tree]) => [tree.spec.id, tree]));
+  nodes.leadsTo = (id, block, level) => byId.get(id)?.leadsTo(block, level) === true;
   const bad = options.badBlocks(trees.badblock);
   nodes.isBad = (block) => bad.first(block, 1, true) >= 0;
   const counters: Counters = { inodeCount: superblock.inodeCount, lastIno: superblock.lastIno };
@@ -104,11 +106,7 @@ export function openStore(media: Media, options: StoreOptions): Store {
   if (lost.length > 0 && !media.readOnly) throw damagedRegion(lost[0]);
   const c = trees.chunk.cursor();
   for (let ok = c.seek(0, 0, 0, 0); ok; ok = c.next()) {
-    const [start, length] = [c.key(0), c.value(0)];
-    if (length === 0 || start + length > superblock.blocks) {
-      throw new CorruptionError(start, `metadata chunk of ${length} blocks lies outside of the region`);
-    }
-    nodes.addChunk(start, length);
+    nodes.addChunk(c.key(0), c.value(0));
   }
   nodes.checkAllOwned();
   const b = trees.badblock.cursor();

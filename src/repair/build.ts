@@ -1,5 +1,5 @@
-import { innerStride, leafStride } from '../check/walk.js';
 import { NODE, NODE_BODY_WORDS, NODE_HEADER_WORDS, NODE_MAGIC, type TreeSpec } from '../engine/layout.js';
+import { innerStride, leafStride } from '../engine/node-fault.js';
 import { blockChecksum } from '../engine/nodes.js';
 import type { TreeRoot } from '../engine/superblock.js';
 import { asPhys, BLOCK_SIZE } from '../types.js';

@@ -12,7 +12,7 @@ export class RunIndex {
   /** From extents in any order, which may overlap. */
   static of(extents: Iterable<{ readonly start: number; readonly length: number }>): RunIndex {
     const list = [...extents];
-    const counter = new RunCounter(list.length);
+    const counter = new RunCounter();
     for (const { start, length } of list) counter.add(start, length);
     counter.finish();
     return new RunIndex(counter);

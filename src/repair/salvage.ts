@@ -1,5 +1,4 @@
 import type { LostSubtree } from '../check/scan.js';
-import { leafStride } from '../check/walk.js';
 import {
   NODE,
   NODE_BODY_WORDS,
@@ -11,6 +10,7 @@ import {
   type TreeSpec,
   WORDS_PER_BLOCK,
 } from '../engine/layout.js';
+import { leafStride } from '../engine/node-fault.js';
 import { blockChecksum } from '../engine/nodes.js';
 import type { Media } from '../media/media.js';
 import { asPhys } from '../types.js';

@@ -60,7 +60,11 @@ const DAMAGE: [string, (s: Scene) => void, RegExp][] = [
     (s) => poke(s.ctx, s.file, INODE.mode, 0o010644),
     /names inode 4, which is missing or of another type/,
   ],
-  ['nanoseconds', (s) => poke(s.ctx, s.file, INODE.mtime + 2, 1e9), /inode 4 has a time with too many/],
+  [
+    'nanoseconds',
+    (s) => poke(s.ctx, s.file, INODE.mtime + 2, 1e9),
+    /inode 4 has a time that is out of range/,
+  ],
   ['size of a link', (s) => poke(s.ctx, s.link, INODE.sizeLo, 1), /link 5 of size 1 has a target of 3000/],
   [
     'orphan record gone',

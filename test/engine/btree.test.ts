@@ -183,12 +183,13 @@ describe('B+tree against the reference model', () => {
   it('keeps the last commit whole while the next transaction changes everything', () => {
     const { nodes, media } = nodeStore();
     const tree = new BTree(specs.overlap, media, nodes);
-    for (let i = 0; i < 2000; i++) tree.insert(i * 3, i % 5, i, 0, Uint32Array.of(10, 0));
+    const at = (i: number): number => 1 + (i % 200);
+    for (let i = 0; i < 2000; i++) tree.insert(at(i), 1 + (i % 5), i, 0, Uint32Array.of(10, 0));
     commit(nodes);
     const before = dump(tree, specs.overlap);
     const { root, height, count } = tree;
-    for (let i = 0; i < 2000; i += 2) tree.remove(i * 3, i % 5, i, 0);
-    for (let i = 0; i < 500; i++) tree.insert(i * 3 + 1, 1, i, 0, Uint32Array.of(3, 0));
+    for (let i = 0; i < 2000; i += 2) tree.remove(at(i), 1 + (i % 5), i, 0);
+    for (let i = 0; i < 500; i++) tree.insert(at(i), 7, i, 0, Uint32Array.of(3, 0));
     const old = new BTree(specs.overlap, media, new NodeStore(media, 1, 2));
     old.load(root, height, count);
     expect(dump(old, specs.overlap)).toEqual(before);

@@ -67,7 +67,7 @@ describe('free space and transaction', () => {
         let used = new Set<number>();
         const run: AllocatedRun = { start: asPhys(0), length: asBlocks(0) };
         const pending = new Set<number>();
-        let next = 0;
+        let next = 1;
         for (const { kind, goal, want } of steps) {
           try {
             if (kind === 'allocate') {
@@ -127,7 +127,7 @@ describe('free space and transaction', () => {
     for (const blocks of [256, 300, 1000, 5000]) {
       const { store } = fresh(blocks);
       const runs: AllocatedRun[] = [];
-      let records = 0;
+      let records = 1;
       try {
         for (;;) {
           store.trx.reserve({ dataBlocks: 1, records: 8, freeing: false });

@@ -1,5 +1,4 @@
 import type { Scan } from '../../src/check/scan.js';
-import { innerStride, leafStride } from '../../src/check/walk.js';
 import {
   NODE,
   NODE_HEADER_WORDS,
@@ -8,6 +7,7 @@ import {
   type TreeName,
   WORDS_PER_BLOCK,
 } from '../../src/engine/layout.js';
+import { innerStride, leafStride } from '../../src/engine/node-fault.js';
 import { blockChecksum } from '../../src/engine/nodes.js';
 import type { Media } from '../../src/media/media.js';
 import { asPhys } from '../../src/types.js';

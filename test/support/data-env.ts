@@ -86,12 +86,13 @@ export interface DataEnv extends DataParts {
   readonly layouts: LayoutHooks;
 }
 
-/** 8 blocks at the start belong to the filesystem: block 0 to the superblock, the rest to metadata. */
+/** The first 8 blocks and the last one belong to the filesystem: superblocks at both ends, metadata between. */
 export function dataEnv(options: MemContextOptions = {}): DataEnv {
   const mem = memContext({ windowBlocks: 16, ...options });
   for (let block = 0; block < mem.media.blocks; block++) mem.media.bytes(asPhys(block), 1).fill(STALE);
   mem.trx.enforce = false;
   mem.trees.rmap.insert(0, OWNER_SUPERBLOCK, 0, 0, Uint32Array.of(1, 0));
+  mem.trees.rmap.insert(mem.media.blocks - 1, OWNER_SUPERBLOCK, 0, 0, Uint32Array.of(1, 0));
   mem.trees.rmap.insert(1, OWNER_METADATA, 0, 0, Uint32Array.of(7, 0));
   const bad = new BadBlocks(mem.trees.badblock);
   const layouts: LayoutHooks = { breakLayouts: () => {}, remapped: () => {} };

@@ -340,7 +340,8 @@ export function memContext(options: MemContextOptions = {}): MemContext {
     trees[name] = tree;
   }
   return {
-    media: new HeapMedia(blocks, options.windowBlocks ?? blocks),
+    // The last block is a superblock.
+    media: new HeapMedia(blocks + 1, options.windowBlocks ?? blocks + 1),
     clock: new FakeClock(),
     trees,
     trx,
