@@ -40,6 +40,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   scrub: async () => (await import('./scrub.js')).registerScrub,
   scenario: async () => (await import('./scenario.js')).registerScenario,
   compare: async () => (await import('./compare.js')).registerCompare,
+  trim: async () => (await import('./trim.js')).registerTrim,
   stats: async () => (await import('./stats.js')).registerStats,
 };
 

@@ -36,7 +36,7 @@ import {
 } from './codec.js';
 import { ControlError, errnoNameOf } from './error.js';
 import type { Direction, Ioctl } from './ioctl.js';
-import { CLONE_TOKEN, IOC, REPORT_KIND, SCRUB_FLAG } from './protocol.js';
+import { CLONE_TOKEN, FITRIM, FSTRIM, IOC, REPORT_KIND, SCRUB_FLAG } from './protocol.js';
 import {
   DamagedDocument,
   EventDocument,
@@ -179,6 +179,13 @@ export class ControlClient {
     const lines = Buffer.from(answer.data).toString('utf8').split('\n').slice(0, answer.count);
     const events = lines.map((line) => this.#validated('events', EventDocument, line));
     return { cursor: answer.cursor, lost: answer.lost, events };
+  }
+
+  /** Gives the storage of all free blocks back. Returns the bytes. EOPNOTSUPP where the region's medium cannot. */
+  trim(): number {
+    const record = Buffer.alloc(FSTRIM.size);
+    record.writeBigUInt64LE(2n ** 64n - 1n, FSTRIM.length);
+    return Number(this.#call('trim', FITRIM, 'both', record).readBigUInt64LE(FSTRIM.length));
   }
 
   /** One step of the mount's scrub: reads at most `maxBytes` on from where the last step ended, or from the start. */

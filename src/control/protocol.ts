@@ -222,6 +222,10 @@ export const OWNERS = {
   size: IOCTL_PAGE_BYTES,
 } as const;
 
+/** FITRIM of <linux/fs.h>, and the offsets of struct fstrim_range: three u64. */
+export const FITRIM = 0xc018_5879;
+export const FSTRIM = { start: 0, length: 8, least: 16, size: 24 } as const;
+
 /** The request numbers, as ioctl(2) takes them. */
 export const IOC = {
   cloneToken: ioc(IOC_READ, 1, CLONE_TOKEN.size),

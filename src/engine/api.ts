@@ -234,6 +234,13 @@ export interface Space {
   commit(): void;
   /** Whether commit() would have something to do. */
   readonly dirty: boolean;
+  /**
+   * Commits, and gives the storage of free runs of at least `least` bytes that lie within the range back to what the
+   * region lies on. Returns the bytes. EOPNOTSUPP, EROFS, EINTR.
+   */
+  trim(physical: number, length: number, least: number): number;
+  /** Gives the filesystem another label, durably. EINVAL: too long, or with NUL in it; EROFS. */
+  relabel(label: string): void;
   /** An operation begins. */
   begin(): void;
   /** Whether metadata were changed since begin(): an operation that failed without can be repeated. */

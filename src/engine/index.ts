@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { FsError } from '../errors.js';
 import type { Media } from '../media/media.js';
-import { BLOCK_SIZE, type Clock, type Ino, type Time } from '../types.js';
+import { asPhys, BLOCK_SIZE, type Clock, type Ino, type Time } from '../types.js';
 import type * as api from './api.js';
 import { BadBlocks } from './badblock.js';
 import type { LayoutHooks } from './context.js';
@@ -10,7 +10,7 @@ import type { PublishEvent } from './events.js';
 import { FailureOps } from './failure.js';
 import { NamespaceOps } from './namespace.js';
 import { Scrubber } from './scrub.js';
-import { formatStore, openStore, type Store, type StoreOptions } from './store.js';
+import { checkLabel, formatStore, openStore, type Store, type StoreOptions } from './store.js';
 import { uuidText } from './superblock.js';
 
 export type { Engine } from './api.js';
@@ -321,6 +321,31 @@ export class RegionEngine implements api.Engine {
 
   commit(): void {
     this.store.trx.commit();
+  }
+
+  trim(physical: number, length: number, least: number): number {
+    this.#alive('trim');
+    const { space, context, superblock } = this.store;
+    if (context.media.readOnly) throw new FsError('EROFS', 'trim', 'the region is mounted read-only');
+    // Only what the last commit does not reach either: it is what a crash leaves.
+    this.commit();
+    const from = Math.ceil(physical / BLOCK_SIZE);
+    const to = Math.min(superblock.blocks, Math.floor((physical + length) / BLOCK_SIZE));
+    let blocks = 0;
+    space.eachFree(from, to, (start, count) => {
+      if (count * BLOCK_SIZE < least) return;
+      if (context.interrupted()) throw new FsError('EINTR', 'trim', 'the caller was killed');
+      context.media.discard(asPhys(start), count);
+      blocks += count;
+    });
+    return blocks * BLOCK_SIZE;
+  }
+
+  relabel(label: string): void {
+    this.#alive('relabel');
+    checkLabel(label);
+    this.store.trx.relabel(label);
+    this.info.label = label;
   }
 
   get dirty(): boolean {

@@ -214,6 +214,16 @@ export class FreeSpace implements SpaceAllocator {
     return out;
   }
 
+  /** Runs of free blocks within [from, to) in order, cut at both ends. `visit` must change nothing. */
+  eachFree(from: number, to: number, visit: (start: number, length: number) => void): void {
+    const c = this.#tree.cursor();
+    for (let ok = c.seekLE(from, 0, 0, 0) || c.seek(from, 0, 0, 0); ok && c.key(0) < to; ok = c.next()) {
+      const start = Math.max(from, c.key(0));
+      const end = Math.min(to, c.key(0) + c.value(0));
+      if (start < end) visit(start, end - start);
+    }
+  }
+
   /**
    * Moves what was freed into the free tree, merged and without bad blocks. Part of the commit. A run leaves the list
    * when it is in the tree.

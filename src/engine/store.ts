@@ -71,6 +71,11 @@ function build(media: Media, superblock: Superblock, options: StoreOptions): Sto
   return { context, superblock, trees, nodes, space, trx };
 }
 
+export function checkLabel(label: string): void {
+  if (Buffer.byteLength(label) <= LABEL_MAX_BYTES && !label.includes('\0')) return;
+  throw new FsError('EINVAL', 'label', `a label has at most ${LABEL_MAX_BYTES} bytes, without NUL`);
+}
+
 /** The filesystem may be smaller than the medium that holds it: nothing beyond its end is touched. */
 function limited(media: Media, blocks: number): Media {
   if (media.blocks === blocks) return media;
@@ -85,6 +90,7 @@ function limited(media: Media, blocks: number): Media {
     contiguous: (block, count) => media.contiguous(block, count),
     noteDirty: (block, count) => media.noteDirty(block, count),
     flush: () => media.flush(),
+    discard: (block, count) => media.discard(block, count),
     close: () => media.close(),
   };
 }
@@ -145,9 +151,7 @@ export function formatStore(media: Media, format: FormatOptions, options: StoreO
       `the region has ${blocks * BLOCK_SIZE} bytes, the smallest one has ${REGION_MIN_BYTES}`,
     );
   }
-  if (Buffer.byteLength(format.label) > LABEL_MAX_BYTES) {
-    throw new FsError('EINVAL', 'mkfs', `the label is longer than ${LABEL_MAX_BYTES} bytes`);
-  }
+  checkLabel(format.label);
   for (const slot of [0, 1]) {
     const block = asPhys(slotBlock(slot, blocks));
     const base = media.wordIndex(block);

@@ -190,6 +190,12 @@ export class Trx implements Transaction {
     if (!media.readOnly && superblock.clean) this.#durably(() => this.#write(false));
   }
 
+  /** Commits with another label in the superblock. */
+  relabel(label: string): void {
+    this.#checkWritable();
+    this.#durably(() => this.#write(false, label));
+  }
+
   /** Commits with the mark of a clean unmount. */
   commitClean(): void {
     if (this.#stopped === null && !this.#p.media.readOnly) this.#durably(() => this.#write(true));
@@ -209,14 +215,14 @@ export class Trx implements Transaction {
     }
   }
 
-  #write(clean: boolean): void {
+  #write(clean: boolean, label = this.#p.superblock.label): void {
     const { media, nodes, space, superblock, counters } = this.#p;
     this.#shrink();
     space.applyPending();
     assert(space.pendingRuns === 0, 'commit with frees outstanding');
     nodes.seal();
     media.flush();
-    const next = this.#nextSuperblock(clean);
+    const next = { ...this.#nextSuperblock(clean), label };
     writeSlot(media, next.txid % 2, next);
     media.flush();
     Object.assign(superblock, next);

@@ -31,5 +31,9 @@ export interface Media {
   noteDirty(block: PhysBlock, count: number): void;
   /** Makes all that was noted durable, as far as the medium can. Throws a coded error when it cannot. */
   flush(): void;
+  /**
+   * Gives the storage of blocks back, at once and for good: they read as zeros. EOPNOTSUPP where the medium cannot.
+   */
+  discard(block: PhysBlock, count: number): void;
   close(): void;
 }

@@ -1,5 +1,5 @@
 import { assert } from '../errors.js';
-import { BLOCK_SIZE, type PhysBlock } from '../types.js';
+import { asPhys, BLOCK_SIZE, type PhysBlock } from '../types.js';
 import type { Media } from './media.js';
 import { readOnlyError, WINDOW_SHIFT, WindowedMedia, Windows } from './windows.js';
 
@@ -27,6 +27,16 @@ class MemoryMedia extends WindowedMedia implements Media {
 
   /** Memory is as durable as it gets the moment it is written. */
   flush(): void {}
+
+  discard(block: PhysBlock, count: number): void {
+    if (this.readOnly) throw readOnlyError('the memory medium');
+    for (let done = 0; done < count; ) {
+      const at = asPhys(block + done);
+      const length = this.contiguous(at, count - done);
+      this.bytes(at, length).fill(0);
+      done += length;
+    }
+  }
 
   close(): void {}
 }

@@ -4,6 +4,7 @@ import { WINDOW_BYTES } from '../limits.js';
 import {
   cacheFlushKind,
   constants,
+  fallocate,
   faultOf,
   flushCacheLines,
   hasCode,
@@ -105,6 +106,19 @@ class MappedRegion extends WindowedMedia implements RegionMedia {
     else if (this.medium === 'page-cache') this.#syncFile();
     this.checkStillThere();
     this.#isDirty = false;
+  }
+
+  discard(block: PhysBlock, count: number): void {
+    if (this.readOnly) throw readOnlyError(this.path);
+    this.addressing.check(block, count);
+    const { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } = constants;
+    try {
+      const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+      fallocate(this.#fd, mode, block * BLOCK_SIZE, count * BLOCK_SIZE);
+    } catch (error) {
+      if (!hasCode(error, 'ENOTSUP') && !hasCode(error, 'ENODEV')) throw asRegionError(error, this.path);
+      throw new FsError('EOPNOTSUPP', 'trim', `${this.path} cannot give storage back`);
+    }
   }
 
   get lost(): string | null {

@@ -68,5 +68,9 @@ export class OverlayMedia implements Media {
 
   flush(): void {}
 
+  discard(): void {
+    assert(false, 'a repair gives no storage back');
+  }
+
   close(): void {}
 }

@@ -90,8 +90,12 @@ function timeOf(c: VfsContext, request: Request, now: boolean, sec: number, nsec
     return time;
   }
   const time = { sec: request.i64(sec), nsec: request.u32(nsec) };
-  if (time.nsec >= NSEC_PER_SEC || !Number.isSafeInteger(time.sec)) {
-    throw new FsError('EINVAL', 'setattr', `${time.sec} s ${time.nsec} ns is no time`);
+  if (time.nsec >= NSEC_PER_SEC)
+    throw new FsError('EINVAL', 'setattr', `${time.nsec} ns is no part of a second`);
+  if (!Number.isSafeInteger(time.sec)) {
+    // As timestamp_truncate() of the kernel does with what a filesystem cannot hold.
+    time.sec = Math.max(Number.MIN_SAFE_INTEGER, Math.min(time.sec, Number.MAX_SAFE_INTEGER));
+    time.nsec = 0;
   }
   return time;
 }

@@ -1,4 +1,4 @@
-import { IOC } from '../control/protocol.js';
+import { FITRIM, IOC } from '../control/protocol.js';
 import { FsError } from '../errors.js';
 import { fuse_ioctl_in, fuse_ioctl_out } from '../fuse/abi.js';
 import type { Reply } from '../fuse/reply.js';
@@ -15,6 +15,7 @@ import { owners } from './owners.js';
 import { badBlocks, extents, fsmap, report } from './queries.js';
 import { scrub } from './scrub.js';
 import { clone, cloneToken, dedupe } from './share.js';
+import { FSLABEL, getLabel, setLabel, trim } from './volume.js';
 
 interface IoctlSpec {
   /** Bytes each way. */
@@ -57,6 +58,9 @@ const TABLE: ReadonlyMap<number, IoctlSpec> = new Map([
   own(IOC.scrub, true, scrub),
   own(IOC.owners, true, owners),
   own(GOINGDOWN, true, goingDown),
+  own(FITRIM, true, trim),
+  own(FSLABEL.get, false, getLabel),
+  own(FSLABEL.set, true, setLabel),
   linux(FS_IOC.getFlags, 4, getFlags),
   linux(FS_IOC.setFlags, 4, setFlags),
   linux(FS_IOC.fsGetXattr, sizeOf(FS_IOC.fsGetXattr), getXflags),

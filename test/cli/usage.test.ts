@@ -31,6 +31,7 @@ const COMMANDS = [
   'scenario',
   'compare',
   'stats',
+  'trim',
 ];
 
 describe('help', () => {

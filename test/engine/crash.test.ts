@@ -26,6 +26,8 @@ type Op =
   | { kind: 'punch'; f: number; offset: number; length: number }
   | { kind: 'rename'; f: number; to: number }
   | { kind: 'unlink'; f: number }
+  | { kind: 'trim' }
+  | { kind: 'relabel'; label: string }
   | { kind: 'commit' };
 
 const f = fc.nat(FILES - 1);
@@ -43,6 +45,11 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   fc.record({ kind: fc.constant('punch' as const), f, offset: bytes, length: bytes }),
   fc.record({ kind: fc.constant('rename' as const), f, to: f }),
   fc.record({ kind: fc.constant('unlink' as const), f }),
+  fc.record({ kind: fc.constant('trim' as const) }),
+  fc.record({
+    kind: fc.constant('relabel' as const),
+    label: fc.string({ maxLength: 9, unit: 'grapheme-ascii' }),
+  }),
   fc.record({ kind: fc.constant('commit' as const) }),
 );
 
@@ -51,6 +58,15 @@ const nameOf = (n: number): Uint8Array => Buffer.from(`file${n}`);
 function apply(engine: RegionEngine, o: Op): void {
   if (o.kind === 'commit') {
     engine.commit();
+    return;
+  }
+  if (o.kind === 'trim') {
+    engine.trim(0, BLOCKS * BLOCK_SIZE, 0);
+    return;
+  }
+  if (o.kind === 'relabel') {
+    engine.relabel(o.label);
+    expect(engine.info.label).toBe(o.label);
     return;
   }
   let ino = engine.lookup(ROOT_INO, nameOf(o.f));

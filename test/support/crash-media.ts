@@ -77,6 +77,12 @@ export class CrashMedia implements Media {
     for (let i = 0; i < count; i++) this.#noted.add(block + i);
   }
 
+  /** At once and in order: what a loss of power must not find missing is not to be discarded. */
+  discard(block: PhysBlock, count: number): void {
+    this.#live.discard(block, count);
+    this.#durable.fill(0, block * BLOCK_SIZE, (block + count) * BLOCK_SIZE);
+  }
+
   flush(): void {
     const number = this.flushes++;
     this.#frozen.check();

@@ -50,7 +50,7 @@ const key = (name: Uint8Array): string => Buffer.from(name).toString('latin1');
  */
 export class FakeEngine implements Engine {
   readonly info = {
-    label: 'fake',
+    label: 'fake' as string,
     uuid: '00000000-0000-0000-0000-000000000000',
     blockSize: BLOCK_SIZE,
     blocks: 1 << 20,
@@ -361,6 +361,14 @@ export class FakeEngine implements Engine {
     this.#enter('commit');
     this.dirty = false;
     this.info.txid += 1;
+  }
+  trim(_physical: number, length: number): number {
+    this.#enter('trim');
+    return length;
+  }
+  relabel(label: string): void {
+    this.#enter('relabel');
+    this.info.label = label;
   }
   close(): void {
     this.commit();

@@ -106,6 +106,10 @@ export class HeapMedia implements Media {
     this.frozen.flushed();
   }
 
+  discard(): void {
+    assert(false, 'nobody trims this medium');
+  }
+
   close(): void {}
 
   #check(block: number, count: number): void {
