@@ -199,14 +199,16 @@ export interface Sharing {
 
 export interface SpaceUse {
   blocks: number;
-  /** Blocks that data may take, without the reserve. */
+  /** Blocks that data may take, without the reserve; free nodes that can be given back to them included. */
   available: number;
+  /** Blocks that hold nothing: free ones, and free nodes of metadata chunks. */
   free: number;
   /** Physical blocks with two owners and more. */
   shared: number;
   /** Blocks that sharing saves: the sum of (owners - 1). */
   saved: number;
   bad: number;
+  /** Nodes of the trees. */
   metadata: number;
   inodes: number;
 }

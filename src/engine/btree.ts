@@ -528,19 +528,28 @@ export class BTree implements Tree {
     }
   }
 
-  /** Copies every node to a new place, see NodeStore.rewind(). */
-  relocate(): void {
+  /** Copies every node from block `from` on to a new place, and with it those above, see NodeStore.rewind(). */
+  relocate(from: number): void {
     if (this.height === 0) return;
+    const root = this.#relocate(this.root, this.height - 1, from);
+    if (root === this.root) return;
     this.version++;
-    this.root = this.#relocate(this.root, this.height - 1);
+    this.root = root;
   }
 
-  #relocate(block: number, level: number): number {
+  #relocate(block: number, level: number, from: number): number {
+    if (level === 0 && block < from) return block;
     this.nodes.check(block, this.spec.id, level);
-    const copy = this.nodes.shadow(block);
+    let copy = block < from ? block : this.nodes.shadow(block);
     if (level === 0) return copy;
     const n = this.countOf(copy);
-    for (let i = 0; i < n; i++) this.#setChild(copy, i, this.#relocate(this.childAt(copy, i), level - 1));
+    for (let i = 0; i < n; i++) {
+      const child = this.childAt(copy, i);
+      const moved = this.#relocate(child, level - 1, from);
+      if (moved === child) continue;
+      copy = this.nodes.shadow(copy);
+      this.#setChild(copy, i, moved);
+    }
     return copy;
   }
 

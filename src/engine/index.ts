@@ -305,16 +305,16 @@ export class RegionEngine implements api.Engine {
   // ---- space and transactions ---------------------------------------------------------------------------
 
   space(): api.SpaceUse {
-    const { space, nodes, context, superblock } = this.store;
+    const { space, nodes, context, superblock, trx } = this.store;
     const { shared, saved } = this.data.sharedBlocks();
     return {
       blocks: superblock.blocks,
-      available: space.availableBlocks + space.pendingBlocks,
-      free: space.freeBlocks + space.pendingBlocks,
+      available: space.availableBlocks + space.pendingBlocks + trx.spareNodes,
+      free: space.freeBlocks + space.pendingBlocks + nodes.freeCount + nodes.pendingCount,
       shared,
       saved,
       bad: context.bad.count,
-      metadata: nodes.ownedCount,
+      metadata: nodes.usedCount,
       inodes: context.counters.inodeCount,
     };
   }

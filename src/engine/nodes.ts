@@ -167,6 +167,19 @@ export class NodeStore {
     return true;
   }
 
+  /** How many blocks of the chunk are nodes, and how many are free. */
+  countIn(start: number, length: number): { used: number; free: number } {
+    const first = start % META_GROUP_BLOCKS;
+    const states = this.#group(start).subarray(first, first + length);
+    let used = 0;
+    let free = 0;
+    for (const state of states) {
+      if ((state & USED) !== 0) used++;
+      else if ((state & NOT_FREE) === OWNED) free++;
+    }
+    return { used, free };
+  }
+
   /** At mount: the node is reachable from a root. Before addChunk of its chunk or after, both work. */
   markUsed(block: number): void {
     const group = this.#group(block);

@@ -13,11 +13,11 @@ const metadataReserve = (blocks: number): number => Math.min(1024, Math.max(24, 
 
 /** Free nodes that taking a new chunk may need itself: paths of the free, chunk and rmap trees, with splits. */
 const GROW_NODES = 16;
-/** Empty chunks are given back to the data beyond twice the reserve and this many free nodes. */
-const SHRINK_ABOVE_NODES = 128;
 const SHRINK_CHUNKS_PER_COMMIT = 256;
 /** Nodes that one commit moves together at most. */
 const GATHER_NODES_MAX = 1024;
+/** While space is not short nodes are moved only when no more than one in so many of those owned is in use. */
+const SPARSE = 8;
 /** Commits that one reservation makes at most: what was freed, empty chunks, chunks that became empty. */
 const RESERVE_COMMITS_MAX = 4;
 
@@ -77,7 +77,18 @@ export class Trx implements Transaction {
 
   /** Blocks of the free space that data must not take now: the reserve that is not yet nodes. */
   get reservedBlocks(): number {
-    return Math.max(0, this.#keepBack() + GROW_NODES - this.#p.nodes.freeCount);
+    return Math.max(0, this.#keepNodes() - this.#p.nodes.freeCount);
+  }
+
+  /** Blocks that are free nodes now and that data get back when they need them: nearly a chunk may stay behind. */
+  get spareNodes(): number {
+    const { nodes } = this.#p;
+    return Math.max(0, nodes.freeCount + nodes.pendingCount - this.#keepNodes() - META_GROUP_BLOCKS);
+  }
+
+  /** Free nodes beyond these are of no use as a reserve. */
+  #keepNodes(): number {
+    return this.#keepBack() + GROW_NODES;
   }
 
   /** Nodes that ordinary operations must leave, so that a step that frees always fits after a commit. */
@@ -90,11 +101,17 @@ export class Trx implements Transaction {
    * nodes can be shadowed than there are, and no more split than records are added.
    */
   #nodesFor(records: number): number {
-    let height = 1;
-    for (const tree of this.#p.trees) height = Math.max(height, tree.height);
+    const height = this.#height();
     const changes = records + this.#p.space.pendingRuns;
     const paths = changes * (height + 1);
     return Math.min(paths, this.#p.nodes.usedCount + Math.ceil(changes / 2)) + 2 * height;
+  }
+
+  /** Of the highest tree. */
+  #height(): number {
+    let height = 1;
+    for (const tree of this.#p.trees) height = Math.max(height, tree.height);
+    return height;
   }
 
   reserve(r: Reservation): void {
@@ -103,15 +120,22 @@ export class Trx implements Transaction {
     if (nodes.dirtyCount > TRX_DIRTY_NODES_MAX || space.pendingRuns > TRX_PENDING_RUNS_MAX)
       this.#durably(() => this.#write(false));
     if (this.#fits(r)) return;
-    for (let i = 0; i < RESERVE_COMMITS_MAX && (this.dirty || this.#canShrink); i++) {
-      this.#durably(() => this.#write(false));
-      if (this.#fits(r)) return;
-    }
+    for (let i = 0; i < RESERVE_COMMITS_MAX && this.#gain(); i++) if (this.#fits(r)) return;
     throw new FsError(
       'ENOSPC',
       'reserve',
       `no space for ${r.dataBlocks} data blocks and ${r.records} records`,
     );
+  }
+
+  /** A commit that gives back what it can. Returns false when there is nothing to be had by it or the next one. */
+  #gain(): boolean {
+    let gains = this.dirty;
+    if (!gains && this.#surplus(true) <= META_GROUP_BLOCKS) return false;
+    this.#durably(() => {
+      if (this.#write(false, true)) gains = true;
+    });
+    return gains;
   }
 
   #checkWritable(): void {
@@ -144,44 +168,85 @@ export class Trx implements Transaction {
     return true;
   }
 
-  get #canShrink(): boolean {
-    return this.#p.nodes.freeCount >= SHRINK_ABOVE_NODES + 2 * this.#reserveBlocks;
+  /**
+   * Free nodes above what stays in chunks. While space is not short, what this transaction took stays too, and a chunk:
+   * the next one shall not take it back.
+   */
+  #surplus(isShort: boolean): number {
+    const { nodes } = this.#p;
+    const slack = isShort ? 0 : nodes.dirtyCount + META_GROUP_BLOCKS;
+    return nodes.freeCount - this.#keepNodes() - slack;
   }
 
-  /** Gives empty chunks back to the data while there are far more free nodes than needed. */
-  #shrink(): void {
+  /** Gives chunks back to the data. Returns whether any was, or will be by the next commit. */
+  #shrink(isShort: boolean): boolean {
     const { nodes, space, rmap, chunk } = this.#p;
-    if (!this.#canShrink || this.damaged) return;
-    const empty: { start: number; length: number }[] = [];
-    const c = chunk.cursor();
-    for (let ok = c.seek(0, 0, 0, 0); ok && empty.length < SHRINK_CHUNKS_PER_COMMIT; ok = c.next()) {
-      if (nodes.chunkIsFree(c.key(0), c.value(0))) empty.push({ start: c.key(0), length: c.value(0) });
-    }
-    for (const { start, length } of empty) {
+    if (this.#surplus(isShort) <= 0 || this.damaged) return false;
+    const chunks = this.#chunks();
+    const empty = chunks.filter(({ start, length }) => nodes.chunkIsFree(start, length)).reverse();
+    let given = 0;
+    for (const { start, length } of empty.slice(0, SHRINK_CHUNKS_PER_COMMIT)) {
       // The removals below may have taken nodes from it.
-      if (!this.#canShrink || !nodes.chunkIsFree(start, length)) continue;
+      if (this.#surplus(isShort) < length || !nodes.chunkIsFree(start, length)) continue;
       nodes.removeChunk(start, length);
       chunk.remove(start, 0, 0, 0);
       rmap.remove(start, OWNER_METADATA, 0, 0);
       space.insertRun(start, length);
+      given++;
     }
-    this.#gather();
+    const isSparse = nodes.usedCount <= GATHER_NODES_MAX && nodes.usedCount * SPARSE <= nodes.ownedCount;
+    if (!isShort && !isSparse) return given > 0;
+    return this.#gather(isShort) || given > 0;
   }
 
-  /** Few nodes in many chunks keep them from being given back: they move together, and the next commit finds more. */
-  #gather(): void {
+  /** The metadata chunks, by address. */
+  #chunks(): { start: number; length: number }[] {
+    const chunks: { start: number; length: number }[] = [];
+    const c = this.#p.chunk.cursor();
+    for (let ok = c.seek(0, 0, 0, 0); ok; ok = c.next()) {
+      chunks.push({ start: c.key(0), length: c.value(0) });
+    }
+    return chunks;
+  }
+
+  /**
+   * Nodes in many chunks keep them from being given back: those of the highest chunks move down into free nodes, and
+   * the next commit finds the chunks empty. Returns whether any moved.
+   */
+  #gather(isShort: boolean): boolean {
     const { nodes, trees } = this.#p;
-    if (!this.#canShrink || nodes.usedCount > GATHER_NODES_MAX || nodes.usedCount * 8 > nodes.ownedCount)
-      return;
+    const chunks = this.#chunks();
+    let below = nodes.freeCount;
+    let moved = 0;
+    let surplus = this.#surplus(isShort);
+    let from = Number.POSITIVE_INFINITY;
+    for (let chunk = chunks.pop(); chunk !== undefined; chunk = chunks.pop()) {
+      const { used, free } = nodes.countIn(chunk.start, chunk.length);
+      surplus -= chunk.length;
+      below -= free;
+      moved += used;
+      // A node takes its way from the root with it.
+      const takes = moved * this.#height();
+      if (surplus < 0 || moved > GATHER_NODES_MAX || takes + this.#keepBack() > below) break;
+      from = chunk.start;
+    }
+    if (from === Number.POSITIVE_INFINITY) return false;
     nodes.rewind();
-    for (const tree of trees) tree.relocate();
+    const before = nodes.pendingCount;
+    for (const tree of trees) tree.relocate(from);
+    return nodes.pendingCount > before;
   }
 
   commit(): void {
     if (this.#stopped !== null)
       throw new FsError('EIO', 'commit', `the filesystem is shut down: ${this.#stopped}`);
     const { media } = this.#p;
-    if (!media.readOnly) this.#durably(() => (this.dirty ? this.#write(false) : media.flush()));
+    if (!media.readOnly) {
+      this.#durably(() => {
+        if (this.dirty) this.#write(false);
+        else media.flush();
+      });
+    }
   }
 
   /** At mount: takes the mark of a clean unmount off before the first change can be made and lost. */
@@ -193,7 +258,7 @@ export class Trx implements Transaction {
   /** Commits with another label in the superblock. */
   relabel(label: string): void {
     this.#checkWritable();
-    this.#durably(() => this.#write(false, label));
+    this.#durably(() => this.#write(false, false, label));
   }
 
   /** Commits with the mark of a clean unmount. */
@@ -205,7 +270,7 @@ export class Trx implements Transaction {
    * The one way in which anything becomes durable. What fails on the way, a flush, a node, an invariant, has left the
    * trees in memory and the medium apart: nothing may be changed after it, so every failure is a CommitError.
    */
-  #durably(work: () => void): void {
+  #durably(work: () => unknown): void {
     try {
       this.#p.nodes.toTheEnd(work);
     } catch (error) {
@@ -215,9 +280,10 @@ export class Trx implements Transaction {
     }
   }
 
-  #write(clean: boolean, label = this.#p.superblock.label): void {
+  /** Returns whether chunks went back to the data, or will with the next commit. */
+  #write(clean: boolean, isShort = false, label = this.#p.superblock.label): boolean {
     const { media, nodes, space, superblock, counters } = this.#p;
-    this.#shrink();
+    const shrank = this.#shrink(isShort);
     space.applyPending();
     assert(space.pendingRuns === 0, 'commit with frees outstanding');
     nodes.seal();
@@ -230,6 +296,7 @@ export class Trx implements Transaction {
     nodes.txid++;
     this.#committedInodes = counters.inodeCount;
     this.#committedLastIno = counters.lastIno;
+    return shrank;
   }
 
   /** The last commit's superblock stays as it is until the next one is durable: a shutdown writes it again. */

@@ -35,7 +35,7 @@ describe('poison costs by runs, not by blocks', () => {
       engine.write(ino, at * BLOCK_SIZE, Buffer.alloc(50 * BLOCK_SIZE), 50 * BLOCK_SIZE, false);
     engine.commit();
     engine.fallocate(ino, 3, 110 * BLOCK_SIZE, 10 * BLOCK_SIZE);
-    const free = engine.store.space.freeBlocks + engine.store.space.pendingBlocks;
+    const { free } = engine.space();
     const range = [64 * BLOCK_SIZE, (BLOCKS - 65) * BLOCK_SIZE] as const;
     expect(engine.poison(200 * BLOCK_SIZE, 20 * BLOCK_SIZE, true)).toBe(20);
     const marked: number[] = [];
