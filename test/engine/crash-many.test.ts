@@ -234,11 +234,15 @@ const sorted = (files: Files): unknown[] =>
     .map(([name, { data, attributes }]) => [name, data, Object.entries(attributes).sort()]);
 
 describe('many names and attributes, power cut at any moment', () => {
-  it('the last commit is there, whole, and nothing of it was changed in place', () => {
-    for (let n = 0; n < 2 * EFFORT; n++) run(SEED + n, 16);
-    console.log(
-      `crash states tried: ${states}, filled ${fills} times (RMAPFS_SEED=${SEED}, RMAPFS_EFFORT=${EFFORT})`,
-    );
-    expect(states).toBeGreaterThan(200);
-  });
+  it(
+    'the last commit is there, whole, and nothing of it was changed in place',
+    () => {
+      for (let n = 0; n < 2 * EFFORT; n++) run(SEED + n, 16);
+      console.log(
+        `crash states tried: ${states}, filled ${fills} times (RMAPFS_SEED=${SEED}, RMAPFS_EFFORT=${EFFORT})`,
+      );
+      expect(states).toBeGreaterThan(200);
+    },
+    120_000 * EFFORT,
+  );
 });
