@@ -99,13 +99,15 @@ class MappedRegion extends WindowedMedia implements RegionMedia {
   flush(): void {
     assert(!this.#isClosed, 'flush of an open region');
     if (this.#failure !== null) throw this.#failure;
+    if (this.#isDirty) this.#flushDirty();
     // Also with nothing to flush: what was stored before may have gone to no page of the region.
     this.checkStillThere();
-    if (!this.#isDirty) return;
+    this.#isDirty = false;
+  }
+
+  #flushDirty(): void {
     if (this.#dirtyBlocks !== null) flushDirtyLines(this.addressing, this.#dirtyBlocks, flushCacheLines);
     else if (this.medium === 'page-cache') this.#syncFile();
-    this.checkStillThere();
-    this.#isDirty = false;
   }
 
   discard(block: PhysBlock, count: number): void {
