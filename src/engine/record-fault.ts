@@ -45,7 +45,8 @@ const isIno = (ino: number): boolean => ino > 0 && ino <= MAX_INO;
 const isUsable = (start: number, length: number, blocks: number): boolean =>
   start > 0 && length > 0 && start + length < blocks;
 
-const isTime = (high: number, nanoseconds: number): boolean =>
+/** Whether words of an inode record can be a time: its high word of seconds and its nanoseconds. */
+export const isTime = (high: number, nanoseconds: number): boolean =>
   nanoseconds <= NSEC_MAX && (high | 0) >= -SECONDS_HIGH_MAX && (high | 0) < SECONDS_HIGH_MAX;
 
 function inodeFault(r: RecordView): string | null {

@@ -1,6 +1,6 @@
-import { META_GROUP_BLOCKS, OWNER_METADATA } from '../engine/layout.js';
+import { OWNER_METADATA } from '../engine/layout.js';
 import { RunIndex } from './runs.js';
-import type { Repair } from './state.js';
+import { faultOf, type Repair } from './state.js';
 
 interface Chunk {
   readonly start: number;
@@ -61,12 +61,11 @@ function claims(r: Repair): { sure: Chunk[]; doubtful: Chunk[] } {
   return { sure, doubtful };
 }
 
-function canBe(r: Repair, { start, length }: Chunk): boolean {
-  const isInGroup = length > 0 && (start % META_GROUP_BLOCKS) + length <= META_GROUP_BLOCKS;
-  return isInGroup && start > 0 && start + length < r.scan.media.blocks;
-}
+const canBe = (r: Repair, { start, length }: Chunk): boolean =>
+  faultOf(r, 'chunk', { key: [start], value: [length] }) === null;
 
-function usableNodes(r: Repair): number[] {
+/** The nodes that were read, in order. */
+export function usableNodes(r: Repair): number[] {
   const lost = new Set(r.scan.lost.map(({ block }) => block));
   return [...r.scan.nodes.keys()].filter((block) => !lost.has(block)).sort((a, b) => a - b);
 }

@@ -1,13 +1,11 @@
 import type { Extent } from '../check/extents.js';
-import { FILE_BLOCKS_MAX } from '../engine/bmap.js';
 import { EXT_UNWRITTEN } from '../engine/layout.js';
 import { isRegular } from '../engine/mode.js';
-import { EXTENT_MAX_BLOCKS } from '../limits.js';
 import { blocksFor, MAX_INO } from '../types.js';
 import { chunkIndex, settleChunks } from './chunks.js';
 import type { Draft, DraftRecord } from './draft.js';
 import { RunIndex } from './runs.js';
-import type { Repair } from './state.js';
+import { faultOf, type Repair } from './state.js';
 
 type Source = 'bmap' | 'rmap';
 
@@ -73,11 +71,8 @@ function isMirrored(r: Repair, extent: Extent): boolean {
   return told?.[0] === extent.length && told[1] === extent.flags;
 }
 
-function canBe(r: Repair, { ino, from, physical, length, flags }: Extent): boolean {
-  const isInFile = length > 0 && length <= EXTENT_MAX_BLOCKS && from + length <= FILE_BLOCKS_MAX;
-  const isInRegion = physical > 0 && physical + length < r.scan.media.blocks;
-  return isInFile && isInRegion && ino > 0 && ino <= MAX_INO && (flags & ~EXT_UNWRITTEN) === 0;
-}
+const canBe = (r: Repair, { ino, from, physical, length, flags }: Extent): boolean =>
+  faultOf(r, 'bmap', { key: [ino, from], value: [physical, length, flags] }) === null;
 
 function countBlocks(r: Repair, { ino, length }: Extent): void {
   const facts = r.facts.get(ino);

@@ -1,13 +1,11 @@
 import { INODE, INODE_FIRST_UNUSED, INODE_FLAGS, INODE_WORDS } from '../engine/layout.js';
 import { isDevice, isDirectory, isRegular, isSymlink, isValidMode } from '../engine/mode.js';
+import { isTime } from '../engine/record-fault.js';
 import { BLOCK_SIZE, blocksFor, MAX_FILE_SIZE, MAX_INO, ROOT_INO } from '../types.js';
 import type { Value } from './draft.js';
 import { type Facts, madeFacts, type Repair } from './state.js';
 
 const WORD = 2 ** 32;
-const NSEC_MAX = 999_999_999;
-/** Seconds lie within 2^53 of 1970. */
-const SECONDS_HIGH_MAX = 2 ** 21;
 const TIMES = [INODE.atime, INODE.mtime, INODE.ctime, INODE.btime] as const;
 
 const sizeOf = (record: Value): number => record[INODE.sizeHi] * WORD + record[INODE.sizeLo];
@@ -102,9 +100,7 @@ function mendRecord(ino: number, facts: Facts, record: number[]): void {
     record[INODE.nlink] = facts.names;
   }
   for (const time of TIMES) {
-    const high = record[time + 1] | 0;
-    const isTime = record[time + 2] <= NSEC_MAX && high >= -SECONDS_HIGH_MAX && high < SECONDS_HIGH_MAX;
-    if (!isTime) record.fill(0, time, time + 3);
+    if (!isTime(record[time + 1], record[time + 2])) record.fill(0, time, time + 3);
   }
   record.fill(0, INODE_FIRST_UNUSED);
 }

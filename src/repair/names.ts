@@ -1,11 +1,11 @@
-import { DIRENT_HEADER_BYTES, inoOf, isName } from '../engine/dir.js';
+import { DIRENT_HEADER_BYTES, inoOf } from '../engine/dir.js';
 import { nameHash } from '../engine/hash.js';
-import { DT_DIR, isDirectory, typeOf } from '../engine/mode.js';
+import { DT_DIR, isDirectory, S_IFREG, typeOf } from '../engine/mode.js';
 import { HASH_COLLISIONS_MAX } from '../limits.js';
-import { MAX_INO, ROOT_INO } from '../types.js';
+import { ROOT_INO } from '../types.js';
 import type { DraftRecord, Key, Value } from './draft.js';
 import { isOrphan } from './inodes.js';
-import type { Facts, Repair } from './state.js';
+import { type Facts, faultOf, type Repair } from './state.js';
 
 export const nameOf = (payload: Value): Uint8Array => Uint8Array.from(payload).subarray(DIRENT_HEADER_BYTES);
 export const namedBy = (payload: Value): number => inoOf(Uint8Array.from(payload));
@@ -25,10 +25,12 @@ export function readEntries(r: Repair): void {
     place = `${dir},${hash}`;
     const name = nameOf(record.value);
     const text = Buffer.from(name).toString('latin1');
-    if (!isName(name) || record.value.length < DIRENT_HEADER_BYTES) gone.push([record.key, 'is no entry']);
-    else if (dir === 0 || dir > MAX_INO) gone.push([record.key, 'is in no directory']);
+    // A wrong sequence or type is mended.
+    const rest = { key: [dir, hash, 0], value: Uint8Array.from(record.value).fill(typeOf(S_IFREG), 4, 5) };
+    const fault = faultOf(r, 'dirent', rest);
+    if (fault !== null) gone.push([record.key, fault]);
     else if (nameHash(name) !== hash || seq >= HASH_COLLISIONS_MAX) misplaced.push(record);
-    else if (names.has(text)) gone.push([record.key, 'has the name of another one']);
+    else if (names.has(text)) gone.push([record.key, 'it has the name of another one']);
     names.add(text);
   }
   for (const [key, why] of gone) removeEntry(r, key, why);
@@ -44,7 +46,7 @@ export function removeEntry(r: Repair, key: Key, why: string): void {
   const payload = r.drafts.dirent.get(key);
   r.drafts.dirent.remove(key);
   const name = payload === undefined ? '' : ` ("${Buffer.from(nameOf(payload)).toString('utf8')}")`;
-  r.actions.add('dirent', `${placeText(key)}${name} is removed: it ${why}`, { ino: key[0] });
+  r.actions.add('dirent', `${placeText(key)}${name} is removed: ${why}`, { ino: key[0] });
 }
 
 /** Returns whether the entry was added: false where the name is there, or where its hash is full. */
@@ -87,10 +89,10 @@ export function countEntries(r: Repair): Map<number, number> {
 /** Why an entry cannot stay, or null. `facts` are those of what it names. */
 function fault(r: Repair, dir: number, ino: number, facts: Facts | undefined): string | null {
   const own = r.facts.get(dir);
-  if (own === undefined || !isDirectory(own.mode)) return 'is in no directory';
-  if (facts === undefined) return `names inode ${ino}, which is gone`;
-  if (facts.made) return `names inode ${ino}, which was lost and is in lost+found now`;
-  return ino === ROOT_INO ? 'names the root' : null;
+  if (own === undefined || !isDirectory(own.mode)) return 'it is in no directory';
+  if (facts === undefined) return `it names inode ${ino}, which is gone`;
+  if (facts.made) return `it names inode ${ino}, which was lost and is in lost+found now`;
+  return ino === ROOT_INO ? 'it names the root' : null;
 }
 
 /**
@@ -102,7 +104,7 @@ export function settleEntries(r: Repair): void {
   const gone: [key: Key, why: string][] = [];
   const retyped: DraftRecord[] = [];
   const directories = new Map<number, Key>();
-  const second = 'is a second name of a directory';
+  const second = 'it is a second name of a directory';
   for (const { key, value } of dirent.records()) {
     const ino = namedBy(value);
     const facts = r.facts.get(ino);

@@ -32,6 +32,15 @@ function* storedRuns(r: Repair, name: 'bmap' | 'rmap' | 'chunk' | 'free'): Gener
   }
 }
 
+/** The free blocks as the region has them where their count in the superblock confirms them, else null. */
+export function confirmedFree(r: Repair): RunIndex | null {
+  if (r.scan.unsound.has('free')) return null;
+  const free = RunIndex.of(storedRuns(r, 'free'));
+  let count = 0;
+  for (const { start, end } of free.runs) count += end - start;
+  return count === r.scan.superblock.freeBlocks ? free : null;
+}
+
 /** The blocks on the list of bad ones. */
 export function* badRuns(r: Repair): Generator<Blocks> {
   for (const { key, value } of r.drafts.badblock.records()) yield { start: key[0], length: value[0] };
@@ -55,12 +64,9 @@ function ownedBlocks(r: Repair): RunIndex {
  * which its count in the superblock confirms, does not have it either.
  */
 export function keepQuarantine(r: Repair): void {
-  const { incomplete, unsound, superblock, media } = r.scan;
-  if (unsound.has('free') || (incomplete.has('rmap') && (incomplete.has('bmap') || incomplete.has('chunk'))))
-    return;
-  let free = 0;
-  for (const { length } of storedRuns(r, 'free')) free += length;
-  if (free !== superblock.freeBlocks) return;
+  const { incomplete, media } = r.scan;
+  if (incomplete.has('rmap') && (incomplete.has('bmap') || incomplete.has('chunk'))) return;
+  if (confirmedFree(r) === null) return;
   const known = RunIndex.of(knownBlocks(r));
   addBadBlocks(r, [...known.gaps(0, media.blocks)]);
 }

@@ -1,8 +1,9 @@
 import type { Scan } from '../check/scan.js';
 import type { TreeName } from '../engine/layout.js';
+import { recordFault } from '../engine/record-fault.js';
 import type { Run } from '../engine/runs.js';
 import type { Actions } from './actions.js';
-import type { Draft } from './draft.js';
+import type { Draft, DraftRecord } from './draft.js';
 
 /** What is known of an inode that will exist. */
 export interface Facts {
@@ -55,6 +56,14 @@ export interface Repair {
   /** The metadata chunks, in order. */
   chunks: readonly Pick<Run, 'start' | 'end'>[];
 }
+
+/** See recordFault(). */
+export const faultOf = (r: Repair, tree: TreeName, { key, value }: DraftRecord): string | null =>
+  recordFault(
+    tree,
+    { key: (i) => key[i], value: (i) => value[i], payload: () => Uint8Array.from(value) },
+    r.scan.media.blocks,
+  );
 
 /** Facts of an inode whose record is gone. */
 export const madeFacts = (mode: number): Facts => ({

@@ -2,9 +2,8 @@ import { readU32 } from '../engine/bytes.js';
 import { nameHash } from '../engine/hash.js';
 import { isSymlink } from '../engine/mode.js';
 import { CHUNKS, chunksFor, TARGET_HASH, TARGET_SEQ, XATTR_HEADER_BYTES } from '../engine/xattr.js';
-import { HASH_COLLISIONS_MAX, SYMLINK_MAX_BYTES, XATTR_VALUE_MAX_BYTES } from '../limits.js';
 import type { DraftRecord } from './draft.js';
-import type { Repair } from './state.js';
+import { faultOf, type Repair } from './state.js';
 
 /** The records of one attribute, or of the target of a symbolic link. */
 interface StoredValue {
@@ -33,20 +32,17 @@ function* values(r: Repair): Generator<StoredValue> {
 }
 
 /** Length of the value, or -1 when it is not whole. */
-function lengthOf(value: StoredValue): number {
-  if (value.chunks.some(({ key }, i) => key[2] % CHUNKS !== i)) return -1;
+function lengthOf(r: Repair, value: StoredValue): number {
+  if (value.chunks.some((chunk, i) => chunk.key[2] % CHUNKS !== i || faultOf(r, 'xattr', chunk) !== null))
+    return -1;
   const parts = value.chunks.map((chunk) => Uint8Array.from(chunk.value));
   const [first] = parts;
-  if (first.length < XATTR_HEADER_BYTES) return -1;
   const [length, nameBytes] = [readU32(first), first[4]];
   const start = XATTR_HEADER_BYTES + nameBytes;
   const bytes = parts.reduce((sum, part) => sum + part.length, 0) - start;
-  const most = isTarget(value) ? SYMLINK_MAX_BYTES : XATTR_VALUE_MAX_BYTES;
-  if (first.length < start || bytes !== length || length > most) return -1;
-  if (parts.length !== chunksFor(nameBytes, length) || isTarget(value) !== (nameBytes === 0)) return -1;
+  if (bytes !== length || parts.length !== chunksFor(nameBytes, length)) return -1;
   if (isTarget(value)) return length;
-  const isName = nameHash(first.subarray(XATTR_HEADER_BYTES, start)) === value.hash;
-  return isName && value.seq < HASH_COLLISIONS_MAX ? length : -1;
+  return nameHash(first.subarray(XATTR_HEADER_BYTES, start)) === value.hash ? length : -1;
 }
 
 /**
@@ -58,7 +54,7 @@ export function readValues(r: Repair): Map<number, number> {
   const gone: StoredValue[] = [];
   for (const value of values(r)) {
     const facts = r.facts.get(value.ino);
-    const length = lengthOf(value);
+    const length = lengthOf(r, value);
     if (length < 0) gone.push(value);
     else if (isTarget(value)) {
       if (facts === undefined) ownerless.set(value.ino, length);

@@ -9,7 +9,7 @@ import { type RepairResult, repairRegion } from '../../src/repair/repair.js';
 import { asPhys, BLOCK_SIZE, type Ino, ROOT_INO } from '../../src/types.js';
 import { emptyAttr } from '../../src/vfs/context.js';
 import { CrashMedia } from '../support/crash-media.js';
-import { harmBlock } from '../support/damage.js';
+import { harmBlock, recordPlace } from '../support/damage.js';
 import { FakeClock } from '../support/mem-context.js';
 import { imageOf, mediumOf, type Seen, snapshot } from '../support/snapshot.js';
 
@@ -66,6 +66,22 @@ function forget({ engine }: Made, tree: TreeName, k0: number): void {
 const attrOf = (engine: RegionEngine, ino: number) => engine.getattr(ino as Ino, emptyAttr());
 
 describe('what a repair does', () => {
+  it.each([0, 2, 300, 0x8000_0000])(
+    'a bad block whose record says %d blocks leaves the free space free',
+    (length) => {
+      const { engine, media } = make();
+      engine.poison(400 * BLOCK_SIZE, BLOCK_SIZE, false);
+      engine.close();
+      const before = checkRegion(media).scan;
+      if (before === undefined) throw new Error('there is no filesystem');
+      const { block, word } = recordPlace(before, 'badblock', [400]);
+      harmBlock(media, block, (words) => words.fill(length, word + 1, word + 2), 'node');
+      const { engine: after } = repaired(media);
+      expect(after.badBlocks(0, 9)).toMatchObject([{ physical: 400 * BLOCK_SIZE, length: BLOCK_SIZE }]);
+      expect(after.space().free).toBe(before.superblock.freeBlocks);
+    },
+  );
+
   it('a clean region: nothing', () => {
     const { media, engine } = make();
     engine.close();
