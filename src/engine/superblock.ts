@@ -1,7 +1,7 @@
 import { assert, CorruptionError, FsError } from '../errors.js';
-import { LABEL_MAX_BYTES, SHUTDOWN_REASON_MAX_BYTES } from '../limits.js';
+import { LABEL_MAX_BYTES, REGION_MIN_BYTES, SHUTDOWN_REASON_MAX_BYTES } from '../limits.js';
 import type { Media } from '../media/media.js';
-import { asPhys, BLOCK_SIZE } from '../types.js';
+import { asPhys, BLOCK_SIZE, MAX_INO } from '../types.js';
 import {
   FORMAT_VERSION,
   ROOT_WORDS,
@@ -103,6 +103,9 @@ export function readSlot(media: Media, slot: number, block: number): SlotState {
   const bytes = media.bytes(asPhys(block), 1);
   if (word(SB.crc) !== blockChecksum(bytes, 'superblock')) return { kind: 'torn', why: 'wrong checksum' };
   if (word(SB.blockSize) !== BLOCK_SIZE) return { kind: 'torn', why: `block size ${word(SB.blockSize)}` };
+  if (word(SB.blocks) * BLOCK_SIZE < REGION_MIN_BYTES) {
+    return { kind: 'torn', why: `a size of ${word(SB.blocks)} blocks` };
+  }
   if (word(SB.slot) !== slot) return { kind: 'torn', why: `written as slot ${word(SB.slot)}` };
   const text = (word: number, most: number): string => {
     const field = bytes.subarray(word * 4, word * 4 + most);
@@ -211,6 +214,12 @@ export function readSuperblock(media: Media): Superblock {
       throw new FsError('EUCLEAN', 'mount', `the region cannot be used: ${found.detail}`);
   }
   const { sb } = found;
+  if (sb.freeBlocks > sb.blocks || sb.lastIno > MAX_INO) {
+    throw new CorruptionError(
+      -1,
+      `the superblock counts ${sb.freeBlocks} free blocks, inodes up to ${sb.lastIno}`,
+    );
+  }
   for (const { root, height } of sb.roots) {
     if ((root === 0) !== (height === 0) || root >= sb.blocks) {
       throw new CorruptionError(-1, `the superblock names block ${root} as a root of height ${height}`);

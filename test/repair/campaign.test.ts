@@ -24,7 +24,7 @@ function use(media: Media): void {
     const engine = openEngine(media, { clock });
     seen.mounted++;
     readAll(engine);
-    changeAll(engine);
+    changeAll(engine, true);
   } catch (error) {
     if (!isAnswer(error)) throw error;
     seen.refused++;
@@ -52,7 +52,7 @@ function repair(media: Media): void {
   const { found } = readAll(engine);
   expect(engine.space().free).toBeGreaterThan(field.free / 2);
   expect(found.size).toBeGreaterThan(field.paths / 3);
-  changeAll(engine);
+  changeAll(engine, false);
   expect(
     checkRegion(media)
       .problems.map(({ detail }) => detail)

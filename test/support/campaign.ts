@@ -169,8 +169,8 @@ export function readAll(engine: RegionEngine): { found: Set<number>; failed: num
   return { found, failed };
 }
 
-/** Writes, names, removes, clones, commits and unmounts. */
-export function changeAll(engine: RegionEngine): void {
+/** Writes, names, removes, clones, commits and unmounts. `poison`: blocks fail, which may be nodes. */
+export function changeAll(engine: RegionEngine, poison: boolean): void {
   const data = Buffer.alloc(300_000, 9);
   const ask = <T>(work: () => T): T | undefined => enter(engine, work);
   const dir = ask(() => engine.lookup(ROOT_INO, bytes('dir'))) as Ino | undefined;
@@ -192,6 +192,6 @@ export function changeAll(engine: RegionEngine): void {
     if (gone) ask(() => engine.inactivate(gone));
   }
   ask(() => engine.commit());
-  ask(() => engine.poison(500 * BLOCK_SIZE, 20 * BLOCK_SIZE, false));
+  if (poison) ask(() => engine.poison(500 * BLOCK_SIZE, 20 * BLOCK_SIZE, false));
   if (!engine.info.shutdown) ask(() => engine.close());
 }
