@@ -3,7 +3,7 @@ import { isTime } from '../engine/record-fault.js';
 import { usableNodes } from './chunks.js';
 import type { DraftRecord } from './draft.js';
 import { RunIndex } from './runs.js';
-import { confirmedFree } from './space.js';
+import { confirmedFree, knownBlocks } from './space.js';
 import { faultOf, type Repair } from './state.js';
 
 const NOTHING = new RunIndex([]);
@@ -67,9 +67,21 @@ function joined(runs: readonly { start: number; end: number }[]): { start: numbe
 }
 
 /** Puts blocks on the list that nobody claims and that were not free either: they were in quarantine. */
-export function addBadBlocks(r: Repair, runs: Iterable<{ start: number; end: number }>): void {
+function addBadBlocks(r: Repair, runs: Iterable<{ start: number; end: number }>): void {
   for (const { start, end } of runs) {
     r.drafts.badblock.put([start], [end - start, 0, r.now % 2 ** 32, Math.floor(r.now / 2 ** 32)]);
     r.actions.add('badblock', `blocks ${start}..${end} were not free and had no owner: they are bad again`);
   }
+}
+
+/**
+ * Keeps a block out of use of which the record in the list of bad blocks is gone: it has no owner, and the free tree,
+ * which its count in the superblock confirms, does not have it either.
+ */
+export function keepQuarantine(r: Repair): void {
+  const { incomplete, media } = r.scan;
+  if (incomplete.has('rmap') && (incomplete.has('bmap') || incomplete.has('chunk'))) return;
+  if (confirmedFree(r) === null) return;
+  const known = RunIndex.of(knownBlocks(r));
+  addBadBlocks(r, [...known.gaps(0, media.blocks)]);
 }

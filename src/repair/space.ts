@@ -1,6 +1,5 @@
 import { OWNER_METADATA, OWNER_SUPERBLOCK } from '../engine/layout.js';
 import { MAX_INO } from '../types.js';
-import { addBadBlocks } from './badblocks.js';
 import type { Draft, DraftRecord, Key } from './draft.js';
 import { extentBlocks } from './extents.js';
 import { RunIndex } from './runs.js';
@@ -59,20 +58,8 @@ function ownedBlocks(r: Repair): RunIndex {
   return RunIndex.of(claims());
 }
 
-/**
- * Keeps a block out of use of which the record in the list of bad blocks is gone: it has no owner, and the free tree,
- * which its count in the superblock confirms, does not have it either.
- */
-export function keepQuarantine(r: Repair): void {
-  const { incomplete, media } = r.scan;
-  if (incomplete.has('rmap') && (incomplete.has('bmap') || incomplete.has('chunk'))) return;
-  if (confirmedFree(r) === null) return;
-  const known = RunIndex.of(knownBlocks(r));
-  addBadBlocks(r, [...known.gaps(0, media.blocks)]);
-}
-
 /** Every block of which anything is said, also by records that the repair drops. */
-function* knownBlocks(r: Repair): Generator<Blocks> {
+export function* knownBlocks(r: Repair): Generator<Blocks> {
   yield* usedBlocks(r);
   yield* storedRuns(r, 'free');
 }
