@@ -4,7 +4,7 @@ import { mkfs, openEngine, type RegionEngine } from '../../src/engine/index.js';
 import { NODE, NODE_HEADER_WORDS, WORDS_PER_BLOCK } from '../../src/engine/layout.js';
 import { isDirectory, isRegular, S_IFDIR, S_IFLNK, S_IFREG } from '../../src/engine/mode.js';
 import { newReadPlan } from '../../src/engine/read.js';
-import { CorruptionError, FsError, InvariantError } from '../../src/errors.js';
+import { CommitError, CorruptionError, FsError, InvariantError } from '../../src/errors.js';
 import type { Media } from '../../src/media/media.js';
 import { memoryMedia } from '../../src/media/memory.js';
 import { BLOCK_SIZE, type Ino, type PhysBlock, ROOT_INO } from '../../src/types.js';
@@ -118,7 +118,7 @@ function harmWord(words: Uint32Array, below: (n: number) => number): void {
 
 /** Whether an error is an answer. All others are faults of the program. */
 export const isAnswer = (error: unknown): boolean =>
-  error instanceof FsError || error instanceof CorruptionError || error instanceof InvariantError;
+  [FsError, CorruptionError, InvariantError, CommitError].some((kind) => error instanceof kind);
 
 /** The policy of src/vfs/guard.ts. */
 function enter<T>(engine: RegionEngine, work: () => T): T | undefined {
