@@ -1,9 +1,10 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Policy } from '../control/protocol.js';
 import type { EventBody } from '../failure/event-ring.js';
+import type { FailureJob, FileRange } from '../failure/job.js';
 import type { CachePolicy } from '../types.js';
 import type { AccessTimes } from '../vfs/access-times.js';
-import type { EventsJob, FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob } from '../vfs/jobs.js';
+import type { EventsJob, GoingDownJob, MceKillJob, RemapJob } from '../vfs/jobs.js';
 
 /**
  * What passes between the core (the worker that serves /dev/fuse and owns the engine) and the main thread

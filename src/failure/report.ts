@@ -1,5 +1,5 @@
 import type { PoisonDocument, VictimDocument } from '../control/schema.js';
-import type { FailureJob } from '../vfs/jobs.js';
+import type { FailureJob } from './job.js';
 import type { Victims } from './victims.js';
 
 /** How long the steps of a failure took, in microseconds. */

@@ -1,7 +1,7 @@
 import { assert } from '../errors.js';
 import { PAGEMAP_BATCH_PAGES, VICTIMS_PER_FAILURE_MAX } from '../limits.js';
 import { asIno, BLOCK_SIZE, type Ino } from '../types.js';
-import type { FileOwner } from '../vfs/jobs.js';
+import type { FileOwner } from './job.js';
 import type { DeviceId, FileMapping, ProcessTable, ScanCounts } from './procfs.js';
 
 /** A process that has a page of a failed range mapped and touched. */

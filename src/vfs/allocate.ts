@@ -1,9 +1,9 @@
 import { decodeFallocateRequest } from '../control/codec.js';
 import { FsError } from '../errors.js';
+import type { FileRange } from '../failure/job.js';
 import type { VfsContext } from './context.js';
 import { canWrite } from './handles.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
-import type { FileRange } from './jobs.js';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,

@@ -1,10 +1,10 @@
 import type { FileDocument, InfoDocument } from '../control/schema.js';
 import type { Owner } from '../engine/api.js';
 import { FsError } from '../errors.js';
+import type { OwnerWithPaths } from '../failure/job.js';
 import { OWNER_PATHS_MAX, REPORT_OWNERS_MAX } from '../limits.js';
 import { asIno, BLOCK_SIZE, type Ino, MAX_INO } from '../types.js';
 import type { VfsContext } from './context.js';
-import type { OwnerWithPaths } from './jobs.js';
 
 /** The JSON documents of the REPORT ioctl, as src/control/schema.ts has them. */
 

@@ -2,6 +2,7 @@ import { decodePoisonRequest, decodeUnpoisonRequest, encodeUnpoisonAnswer } from
 import { POISON_FLAG, POLICIES, type Policy } from '../control/protocol.js';
 import { FsError } from '../errors.js';
 import { deviceFailed, type Holder, type Notified, notifyFailure } from '../failure/chain.js';
+import type { FailureJob, OwnerWithPaths } from '../failure/job.js';
 import {
   EVENT_OWNERS_MAX,
   POISON_EXTENTS_MAX,
@@ -14,7 +15,6 @@ import type { VfsContext } from './context.js';
 import { checkedLength, hasPages, ownersToTell } from './documents.js';
 import { policyOfFile } from './file-policy.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
-import type { FailureJob, OwnerWithPaths } from './jobs.js';
 
 /** The ioctls that make memory fail, and mend it. */
 

@@ -1,8 +1,9 @@
 import type { Engine } from '../engine/api.js';
 import { CorruptionError, errnoOf, FsError } from '../errors.js';
+import type { FileRange } from '../failure/job.js';
 import { type Ino, ROOT_INO } from '../types.js';
 import type { InodeTable } from './inodes.js';
-import type { FileRange, Outbox } from './jobs.js';
+import type { Outbox } from './jobs.js';
 
 const EIO = errnoOf('EIO');
 

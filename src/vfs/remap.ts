@@ -1,7 +1,8 @@
 import { FsError, InvariantError } from '../errors.js';
+import type { FileRange } from '../failure/job.js';
 import { JOBS_IN_FLIGHT_MAX } from '../limits.js';
 import type { Inode, InodeTable } from './inodes.js';
-import type { FileRange, Outbox } from './jobs.js';
+import type { Outbox } from './jobs.js';
 
 /** An operation that gives file ranges other blocks, see RemapJob. */
 export interface Remap {

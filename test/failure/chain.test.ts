@@ -8,13 +8,13 @@ import {
   type Holder,
   notifyFailure,
 } from '../../src/failure/chain.js';
+import type { FailureJob, OwnerWithPaths } from '../../src/failure/job.js';
 import { LatentMappers } from '../../src/failure/latent.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { reportText } from '../../src/failure/report.js';
 import { MCE_KILL_PROCESSES_MAX, REPORT_OWNERS_MAX } from '../../src/limits.js';
 import type { Layer, MediaRange } from '../../src/media/layer.js';
 import { asIno } from '../../src/types.js';
-import type { FailureJob, OwnerWithPaths } from '../../src/vfs/jobs.js';
 import { ReportStore } from '../../src/vfs/reports.js';
 import { type FakeProcess, FakeSignaller, FakeTable } from '../support/fake-processes.js';
 

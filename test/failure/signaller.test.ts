@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type FailureEnv, finishFailure } from '../../src/failure/chain.js';
+import type { FailureJob } from '../../src/failure/job.js';
 import { LatentMappers } from '../../src/failure/latent.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { deviceId, Procfs } from '../../src/failure/procfs.js';
 import { NativeSignaller } from '../../src/failure/signaller.js';
 import { asIno } from '../../src/types.js';
-import type { FailureJob } from '../../src/vfs/jobs.js';
 import { buildVictim, VictimProcess } from '../support/victim.js';
 
 /**

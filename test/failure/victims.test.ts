@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { FileOwner } from '../../src/failure/job.js';
 import { collectVictims } from '../../src/failure/victims.js';
 import { PAGEMAP_BATCH_PAGES, VICTIMS_PER_FAILURE_MAX } from '../../src/limits.js';
 import { asIno } from '../../src/types.js';
-import type { FileOwner } from '../../src/vfs/jobs.js';
 import { type FakeProcess, FakeTable } from '../support/fake-processes.js';
 
 const PAGE = 4096;

@@ -1,20 +1,13 @@
 import type { Engine } from '../../src/engine/api.js';
 import type { EngineEvent } from '../../src/engine/events.js';
+import type { FailureJob, FileRange } from '../../src/failure/job.js';
 import { fuse_in_header, fuse_ioctl_in, type Layout, OPCODE } from '../../src/fuse/abi.js';
 import { Reply } from '../../src/fuse/reply.js';
 import { Request } from '../../src/fuse/request.js';
 import { putI64 } from '../../src/fuse/words.js';
 import type { Clock, Time } from '../../src/types.js';
 import { accessTimesOf } from '../../src/vfs/access-times.js';
-import type {
-  EventsJob,
-  FailureJob,
-  FileRange,
-  GoingDownJob,
-  MceKillJob,
-  Outbox,
-  RemapJob,
-} from '../../src/vfs/jobs.js';
+import type { EventsJob, GoingDownJob, MceKillJob, Outbox, RemapJob } from '../../src/vfs/jobs.js';
 import { Vfs } from '../../src/vfs/vfs.js';
 import { takeAnswer } from './answer.js';
 
