@@ -19,7 +19,8 @@
         "native/sigbus.cc",
         "native/sigbus_delivery.cc",
         "native/thread_wake.cc",
-        "native/tracer.cc"
+        "native/tracer.cc",
+        "native/write_back.cc"
       ],
       "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "_FILE_OFFSET_BITS=64"],
       "cflags": ["-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"],

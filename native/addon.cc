@@ -17,6 +17,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   rmapfs::RegisterMediumFault(env, exports);
   rmapfs::RegisterReadProc(env, exports);
   rmapfs::RegisterSigbus(env, exports);
+  rmapfs::RegisterWriteBack(env, exports);
   return exports;
 }
 

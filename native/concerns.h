@@ -15,6 +15,7 @@ void RegisterFuseExchange(Napi::Env env, Napi::Object exports);
 void RegisterMediumFault(Napi::Env env, Napi::Object exports);
 void RegisterReadProc(Napi::Env env, Napi::Object exports);
 void RegisterSigbus(Napi::Env env, Napi::Object exports);
+void RegisterWriteBack(Napi::Env env, Napi::Object exports);
 
 // Adds a named integer to the exports.
 inline void SetConstant(Napi::Object exports, const char* name, double value) {

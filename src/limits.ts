@@ -108,8 +108,14 @@ export const DAEMON_WAIT_MS = 60_000;
 export const KEEPERS_LOOK_MS = 300;
 /** How often is looked whether the last daemon of a region has ended. */
 export const DAEMON_POLL_MS = 20;
-/** Jobs handed from the core to the main thread and not yet answered. */
-export const JOBS_IN_FLIGHT_MAX = 4096;
+/** Operations that wait for others to let go of pages: one more gets EAGAIN. */
+export const LAYOUT_WAITING_MAX = 4096;
+/** How often pages are dropped one by one that others ask for again meanwhile, before a remap is given up (EAGAIN). */
+export const LAYOUT_ROUNDS_MAX = 1000;
+/** Pages that are asked for while a remap begins and must be dropped one by one: with more it is given up (EAGAIN). */
+export const PAGES_TOUCHED_MAX = 262_144;
+/** Bytes of the requests that wait for a remap: with more it is given up (EAGAIN). */
+export const PARKED_BYTES_MAX = 64 * 1024 * 1024;
 /** Clone-source tokens of one open file handle. */
 export const CLONE_TOKENS_PER_HANDLE_MAX = 16;
 

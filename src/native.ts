@@ -99,6 +99,7 @@ interface Addon extends Constants {
     waitMs: number,
     startTicks: number,
   ): SigbusDelivery['result'];
+  writeBack(fd: number): void;
   takeFault(fd: number, answer: Buffer, pid: number, tid: number, lsb: number, waitMs: number): boolean;
 }
 
@@ -335,4 +336,12 @@ export function takeFault(
 /** Whether `error` carries the code, as errors of the addon and of node:fs do. */
 export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && (error as Partial<NativeError>).code === code;
+}
+
+/**
+ * Writes all dirty pages of an open file and waits (sync_file_range(2)), without the inode's lock and without taking
+ * the pages from whoever maps them. EIO, ENOSPC ... where a page cannot be written: fsync(2) of others says so too.
+ */
+export function writeBack(fd: number): void {
+  addon.writeBack(fd);
 }

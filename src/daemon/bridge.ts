@@ -4,7 +4,7 @@ import type { EventBody } from '../failure/event-ring.js';
 import type { FailureJob, FileRange } from '../failure/job.js';
 import type { CachePolicy } from '../types.js';
 import type { AccessTimes } from '../vfs/access-times.js';
-import type { EventsJob, GoingDownJob, MceKillJob, RemapJob } from '../vfs/jobs.js';
+import type { EventsJob, GoingDownJob, MceKillJob, WriteBackJob } from '../vfs/jobs.js';
 
 /**
  * What passes between the core (the worker that serves /dev/fuse and owns the engine) and the main thread
@@ -32,6 +32,8 @@ export const SHARED = {
   mount: 3,
   /** The descriptor of /dev/fuse, set before `mount` becomes "mounted". */
   fuseFd: 4,
+  /** See PageGate. */
+  gate: 5,
   slots: 16,
 } as const;
 
@@ -54,7 +56,7 @@ export interface CoreOptions {
   port: MessagePort;
 }
 
-export type { EventsJob, FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob };
+export type { EventsJob, FailureJob, FileRange, GoingDownJob, MceKillJob, WriteBackJob };
 
 export type FromCore =
   /** Region and engine are open (a bad region is 'ended' instead): main may mount now. */
@@ -63,9 +65,9 @@ export type FromCore =
   /** FUSE_INIT was answered: the mount can be used. */
   | { type: 'ready' }
   | { type: 'failure'; job: FailureJob }
-  | { type: 'remap'; job: RemapJob }
-  /** Result of a 'run': the complete FUSE reply (header included) to send after the invalidation. */
-  | { type: 'ran'; id: number; after: FileRange[]; reply: Uint8Array }
+  | { type: 'writeback'; job: WriteBackJob }
+  /** The complete FUSE reply (header included) to a GOINGDOWN ioctl, to send after the invalidation. */
+  | { type: 'ran'; after: FileRange[]; reply: Uint8Array }
   /** Pages to drop with nobody waiting (e.g. after unpoison). */
   | { type: 'invalidate'; ranges: FileRange[] }
   | { type: 'log'; level: 'error' | 'warn' | 'info'; text: string }
@@ -78,12 +80,11 @@ export type FromCore =
   | { type: 'ended'; clean: boolean; reason: string };
 
 export type ToCore =
-  | { type: 'run'; id: number }
+  /** What a write-back job asks for is done, or why not. */
+  | { type: 'writtenback'; id: number; failed: string | null }
   /** Metadata are lost and all owners of data were told. */
   | { type: 'shutdown'; reason: string }
   /** The finished JSON document of a failure, to be served by the REPORT ioctl. */
   | { type: 'report'; id: number; json: string }
-  /** A remap job that will not be run, because its pages could not be dropped. Its caller has the answer. */
-  | { type: 'drop'; id: number }
-  /** The argument of a GOINGDOWN ioctl: shut down, and answer `unique` by 'ran' with id 0. */
+  /** The argument of a GOINGDOWN ioctl: shut down, and answer `unique` by 'ran'. */
   | { type: 'goingdown'; unique: bigint; mode: number };

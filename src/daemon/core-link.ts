@@ -1,6 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import { assert } from '../errors.js';
-import { CORE_WAKE_INTERVAL_MS, JOBS_IN_FLIGHT_MAX } from '../limits.js';
+import { CORE_WAKE_INTERVAL_MS } from '../limits.js';
 import { SHARED, type ToCore } from './bridge.js';
 
 /**
@@ -30,7 +29,6 @@ export class CoreLink {
 
   /** Resolves when the core has handled the message. It never does once the core has ended. */
   post(message: ToCore): Promise<void> {
-    assert(this.#waiting.length < JOBS_IN_FLIGHT_MAX, 'messages to the core are bounded');
     return new Promise((done) => {
       if (this.#closed) return;
       this.#port.postMessage(message);

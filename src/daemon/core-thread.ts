@@ -1,6 +1,7 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED } from './bridge.js';
 import { CoreLink } from './core-link.js';
+import { SharedGate } from './gate.js';
 
 /** How the core ended. */
 export interface CoreEnd {
@@ -12,6 +13,7 @@ export interface CoreEnd {
 /** The core as the main thread has it in its hands. */
 export interface Core {
   readonly link: CoreLink;
+  readonly gate: SharedGate;
   /** Resolves after the thread has ended and its last message was handled. Never rejects. */
   readonly ended: Promise<CoreEnd>;
   /** Tells the core, which waits for it after 'opened', to serve this descriptor of /dev/fuse. */
@@ -55,6 +57,7 @@ export function startCoreThread(
   };
   return {
     link,
+    gate: new SharedGate(shared),
     ended,
     serve(fuseFd) {
       Atomics.store(shared, SHARED.fuseFd, fuseFd);

@@ -1,19 +1,22 @@
 import { randomBytes } from 'node:crypto';
+import { writeSync } from 'node:fs';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Engine } from '../engine/api.js';
 import type { PublishEvent } from '../engine/events.js';
 import { openEngine, probe, uuidText } from '../engine/index.js';
 import type { EventBody } from '../failure/event-ring.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
+import { invalInode } from '../fuse/notify.js';
 import { COMMIT_INTERVAL_MS } from '../limits.js';
 import { openRegion, type RegionMedia } from '../media/region.js';
-import { bindExchange, currentTid, installWakeHandler, setWakeTimer } from '../native.js';
+import { bindExchange, currentTid, hasCode, installWakeHandler, setWakeTimer } from '../native.js';
 import { GOINGDOWN_REASON } from '../vfs/jobs.js';
 import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
 import { CurrentCaller, groupsOf } from './callers.js';
 import { systemClock } from './clock.js';
 import { CommitClock } from './commit-clock.js';
+import { SharedGate } from './gate.js';
 import { describeError } from './log.js';
 import { faultAnswerer, faultingProcess } from './page-fault.js';
 import { claimUuid } from './uuid-claim.js';
@@ -37,6 +40,18 @@ interface Served {
   readonly engine: Engine;
   readonly media: RegionMedia;
   readonly caller: CurrentCaller;
+}
+
+/**
+ * An answer, or a notification that drops attributes alone: neither waits for anything. ENOENT: the kernel does not
+ * have the inode, or nobody waits for the answer any more.
+ */
+function writeMessage(fuseFd: number, message: Uint8Array): void {
+  try {
+    writeSync(fuseFd, message);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ENODEV')) throw error;
+  }
 }
 
 class Core {
@@ -64,8 +79,9 @@ class Core {
         this.#vfs.connected(connection);
         post({ type: 'ready' });
       },
-      waiting: () => this.#hasMessages() || this.#commits.due,
+      waiting: () => this.#hasMessages() || this.#vfs.isReady || this.#commits.due,
       poll: () => this.#poll(),
+      again: () => this.#vfs.ready(),
       served: () => this.#commits.changed(engine.dirty),
       lost: () => media.lost,
       log,
@@ -84,14 +100,20 @@ class Core {
         caller,
         groupsOf,
         region: options.region,
+        gate: new SharedGate(this.#shared),
+        mainTid: process.pid,
         faultingProcess,
         takeFault: faultAnswerer(fuseFd),
         outbox: {
           failure: (job) => post({ type: 'failure', job }),
-          remap: (job) => post({ type: 'remap', job }),
+          writeBack: (job) => post({ type: 'writeback', job }),
+          answer: (reply) => writeMessage(fuseFd, reply),
+          dropAttributes: (inos) => {
+            for (const ino of inos) writeMessage(fuseFd, invalInode(ino, -1, 0));
+          },
           mceKill: (job) => post({ type: 'mcekill', job }),
           goingDown: (job) => post({ type: 'goingdown', job }),
-          ran: (id, after, reply) => post({ type: 'ran', id, after, reply }),
+          ran: (after, reply) => post({ type: 'ran', after, reply }),
           invalidate: (ranges) => post({ type: 'invalidate', ranges }),
           publish: (event) => post({ type: 'event', event }),
           events: (job) => post({ type: 'events', job }),
@@ -142,11 +164,8 @@ class Core {
 
   #receive(message: ToCore): void {
     switch (message.type) {
-      case 'run':
-        this.#vfs.runRemap(message.id);
-        break;
-      case 'drop':
-        this.#vfs.dropRemap(message.id);
+      case 'writtenback':
+        this.#vfs.writtenBack(message.id, message.failed);
         break;
       case 'goingdown':
         this.#vfs.goDown(message.unique, message.mode);

@@ -16,6 +16,7 @@ import { describeError, type Log } from './log.js';
 import type { Mounted } from './mount.js';
 import { Notifier } from './notifier.js';
 import type { DaemonOptions } from './options.js';
+import { writeFileBack } from './write-back.js';
 
 const debug = createDebug('rmapfs:main');
 
@@ -130,7 +131,10 @@ export class Daemon {
     };
     const post = (message: ToCore): Promise<void> => this.#core.link.post(message);
     const sync = (): Promise<void> => this.#parts.syncFilesystem(this.#dir);
-    this.#jobs.resolve(new Jobs({ env, notifier, post, events: this.#events, log, callerWord, sync }));
+    const { gate } = this.#core;
+    const writeBack = (ino: number, path: string): boolean => writeFileBack(this.#dir, ino, path);
+    const jobParts = { env, notifier, post, events: this.#events, log, callerWord, sync, gate, writeBack };
+    this.#jobs.resolve(new Jobs(jobParts));
     log('info', `${this.#options.region} on ${this.#dir}, device ${device.major}:${device.minor}`);
   }
 
@@ -169,8 +173,8 @@ export class Daemon {
       case 'failure':
         this.#withJobs((jobs) => jobs.failure(message.job));
         break;
-      case 'remap':
-        this.#withJobs((jobs) => jobs.remap(message.job));
+      case 'writeback':
+        this.#withJobs((jobs) => jobs.writeBack(message.job));
         break;
       case 'goingdown':
         this.#withJobs((jobs) => jobs.goingDown(message.job));
@@ -179,7 +183,7 @@ export class Daemon {
         this.#withJobs((jobs) => jobs.mceKill(message.job));
         break;
       case 'ran':
-        this.#withJobs((jobs) => jobs.ran(message.id, message.after, message.reply));
+        this.#withJobs((jobs) => jobs.ran(message.after, message.reply));
         break;
       case 'invalidate':
         this.#withJobs((jobs) => jobs.invalidate(message.ranges));

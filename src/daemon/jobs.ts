@@ -2,9 +2,11 @@ import createDebug from 'debug';
 import { FsError } from '../errors.js';
 import { type FailureEnv, finishFailure } from '../failure/chain.js';
 import { reportText } from '../failure/report.js';
+import { BLOCK_SIZE } from '../types.js';
 import { GOINGDOWN_MODE } from '../vfs/jobs.js';
-import type { FailureJob, FileRange, GoingDownJob, MceKillJob, RemapJob, ToCore } from './bridge.js';
+import type { FailureJob, FileRange, GoingDownJob, MceKillJob, ToCore, WriteBackJob } from './bridge.js';
 import type { EventReaders } from './event-readers.js';
+import type { SharedGate } from './gate.js';
 import { describeError, type Log } from './log.js';
 import { errorReply, ioctlDone, type Notifier, poisonReply } from './notifier.js';
 
@@ -18,6 +20,9 @@ export interface JobParts {
   /** Resolves when the core has handled the message. */
   readonly post: (message: ToCore) => Promise<void>;
   readonly events: Pick<EventReaders, 'telling' | 'told' | 'failure'>;
+  readonly gate: Pick<SharedGate, 'pass'>;
+  /** Writes the dirty pages of a file back. False where there is no such file at the path, or it may not be opened. */
+  readonly writeBack: (ino: number, path: string) => boolean;
   readonly log: Log;
   /** A u32 in the memory of a process that waits for an answer. */
   readonly callerWord: (pid: number, address: number) => number;
@@ -59,29 +64,37 @@ export class Jobs {
     if (job.reply !== null) notifier.reply(job.reply);
   }
 
-  /**
-   * First half: what is cached for the ranges is written back and dropped, then the core may change blocks.
-   */
-  remap(job: RemapJob): void {
-    debug('remap %d: before', job.id);
+  /** Has the kernel write pages back, and drop them where the job says so. */
+  writeBack({ id, files, ranges, pages }: WriteBackJob): void {
+    debug('write-back %d: %d files, %d ranges, %d pages', id, files.length, ranges.length, pages.length);
+    let failed: string | null = null;
     try {
-      this.#invalidate(job.before);
+      for (const file of files) this.#writeFileBack(file);
+      this.#invalidate(ranges);
+      this.#parts.gate.pass(pages.length, (index) => {
+        const { ino, page } = pages[index];
+        this.#parts.notifier.invalidate({ ino, offset: page * BLOCK_SIZE, length: BLOCK_SIZE });
+      });
     } catch (error) {
-      this.#failed(`remap ${job.id}`, error, job.unique);
-      void this.#parts.post({ type: 'drop', id: job.id });
-      return;
+      failed = describeError(error);
+      this.#parts.log('error', `write-back ${id}: ${failed}`);
     }
-    void this.#parts.post({ type: 'run', id: job.id });
+    void this.#parts.post({ type: 'writtenback', id, failed });
   }
 
-  /** Second half: what was read between the two halves is dropped, and the caller gets the core's answer. */
-  ran(id: number, after: readonly FileRange[], reply: Uint8Array): void {
-    debug('remap %d: after', id);
+  /** Without taking the pages from who maps them, where the file can be opened. */
+  #writeFileBack({ ino, path }: WriteBackJob['files'][number]): void {
+    if (path === null || !this.#parts.writeBack(ino, path)) {
+      this.#parts.notifier.invalidate({ ino, offset: 0, length: 0 });
+    }
+  }
+
+  /** The core has shut down for a GOINGDOWN ioctl: what the kernel has cached goes, and the caller gets its answer. */
+  ran(after: readonly FileRange[], reply: Uint8Array): void {
     try {
       this.#invalidate(after);
     } catch (error) {
-      // The blocks have changed already, so the core's answer stands.
-      this.#parts.log('error', `remap ${id}: pages were not dropped: ${describeError(error)}`);
+      this.#parts.log('error', `going down: pages were not dropped: ${describeError(error)}`);
     }
     this.#parts.notifier.reply(reply);
   }

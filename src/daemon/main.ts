@@ -25,9 +25,12 @@ import { claimDirectory } from './uuid-claim.js';
  *   EIO for a bad block at worst. The core itself could not send the notification: it would wait for its own
  *   answer.
  * - No request that main answers holds a page's lock (the READ of a page fault does, and so has its own threads, see
- *   page-fault.ts). These are ioctls (POISON; CLONE and DEDUPE in two
- *   halves): the kernel copies their records from and to the caller's memory before the request goes out and
- *   after the answer is back, not meanwhile, and holds no lock of the file or its pages in between.
+ *   page-fault.ts). These are ioctls (POISON, EVENTS): the kernel copies their records from and to the caller's memory
+ *   before the request goes out and after the answer is back, not meanwhile, and holds no lock of the file or its pages
+ *   in between.
+ * - A request that waits in the core until main has had pages written back (vfs/layouts.ts) may hold the inode's lock
+ *   (lseek) and the locks of pages (READ and WRITE). Main's part takes neither: sync_file_range(2) has no inode lock,
+ *   and vfs/closing.ts lets no request wait that has a page yet to be dropped. Main's own requests never wait there.
  * - Nor does main wait for itself: stat(2) of the mount and umount(8) run beside the event loop; neither is
  *   answered by main in any case.
  * - A process that is looked at or signalled may be stuck in a request of its own. /proc/PID/maps takes the

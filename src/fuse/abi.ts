@@ -154,6 +154,8 @@ export const FOPEN = {
 
 export const FUSE_OPEN_KILL_SUIDGID = 1 << 0;
 export const FUSE_WRITE_CACHE = 1 << 0;
+/** A write that goes by the page cache: O_DIRECT. */
+export const FUSE_WRITE_LOCKOWNER = 1 << 1;
 export const FUSE_WRITE_KILL_SUIDGID = 1 << 2;
 /** read_flags: the caller is a read(2) of its own, not the page cache (fuse_send_read in fs/fuse/file.c). */
 export const FUSE_READ_LOCKOWNER = 1 << 1;

@@ -27,6 +27,8 @@ export interface ChannelHooks {
   waiting(): boolean;
   /** Messages from another thread. */
   poll(): void;
+  /** The next request that was held back and is to be served now, as it came in; null: none. */
+  again(): Buffer | null;
   /** Called after each request. Must be cheap. */
   served(): void;
   /** Why no answer can be trusted any more, or null. Asked before each answer: must be cheap. */
@@ -71,6 +73,7 @@ export class Channel {
         // A message can take long (a commit): nobody waits for it with a finished answer.
         this.#exchange(0);
         this.#hooks.poll();
+        this.#serveAgain(handler);
         const why = this.#hooks.lost();
         if (why !== null) return { clean: false, reason: why };
       }
@@ -116,6 +119,17 @@ export class Channel {
       control[CONTROL.answerBytes] = 0;
     }
     return control[CONTROL.received];
+  }
+
+  #serveAgain(handler: ChannelHandler): void {
+    for (let message = this.#hooks.again(); message !== null; message = this.#hooks.again()) {
+      const request = new Request(message);
+      request.accept(message.length);
+      this.reply.begin(request);
+      handler.handle(request, this.reply);
+      this.#exchange(0);
+      this.#hooks.served();
+    }
   }
 
   /** Answers EIO in the place of what is in the buffer. A request that takes no answer is not known to the kernel. */

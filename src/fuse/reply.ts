@@ -79,13 +79,16 @@ function putAttr(words: Uint32Array, at: number, a: ReplyAttr): void {
   words[w + (ATTR.flags >> 2)] = 0;
 }
 
-/** Stores a struct fuse_entry_out at byte `at`. */
-export function putEntry(words: Uint32Array, at: number, a: ReplyAttr): void {
+/** How long the kernel may answer from attributes that can change without a request: not at all. */
+export const FLEETING = 0;
+
+/** Stores a struct fuse_entry_out at byte `at`. `seconds`: how long the attributes may be cached. */
+export function putEntry(words: Uint32Array, at: number, a: ReplyAttr, seconds = CACHE_SECONDS): void {
   const w = at >> 2;
   putI64(words, w + (ENTRY.nodeid >> 2), a.ino);
   putI64(words, w + (ENTRY.generation >> 2), a.generation);
   putI64(words, w + (ENTRY.entry_valid >> 2), CACHE_SECONDS);
-  putI64(words, w + (ENTRY.attr_valid >> 2), CACHE_SECONDS);
+  putI64(words, w + (ENTRY.attr_valid >> 2), seconds);
   words[w + (ENTRY.entry_valid_nsec >> 2)] = 0;
   words[w + (ENTRY.attr_valid_nsec >> 2)] = 0;
   putAttr(words, at + ENTRY.attr, a);
@@ -182,8 +185,8 @@ export class Reply {
   }
 
   /** An entry: answer to LOOKUP, MKNOD, MKDIR, SYMLINK, LINK. */
-  entry(attr: ReplyAttr): void {
-    putEntry(this.bodyWords, 0, attr);
+  entry(attr: ReplyAttr, seconds?: number): void {
+    putEntry(this.bodyWords, 0, attr, seconds);
     this.#send(fuse_entry_out.size);
   }
 
@@ -194,9 +197,9 @@ export class Reply {
     this.#send(fuse_entry_out.size);
   }
 
-  attr(attr: ReplyAttr): void {
+  attr(attr: ReplyAttr, seconds = CACHE_SECONDS): void {
     const at = fuse_attr_out.at;
-    putI64(this.bodyWords, at.attr_valid >> 2, CACHE_SECONDS);
+    putI64(this.bodyWords, at.attr_valid >> 2, seconds);
     this.bodyWords[at.attr_valid_nsec >> 2] = 0;
     this.bodyWords[at.dummy >> 2] = 0;
     putAttr(this.bodyWords, at.attr, attr);
@@ -216,8 +219,8 @@ export class Reply {
   }
 
   /** Answer to CREATE and TMPFILE. */
-  created(attr: ReplyAttr, fh: number, openFlags: number): void {
-    putEntry(this.bodyWords, 0, attr);
+  created(attr: ReplyAttr, fh: number, openFlags: number, seconds?: number): void {
+    putEntry(this.bodyWords, 0, attr, seconds);
     this.#putOpen(fuse_entry_out.size, fh, openFlags);
     this.#send(fuse_entry_out.size + fuse_open_out.size);
   }
@@ -260,11 +263,11 @@ export class Reply {
    * Answer to STATX: the basic fields and the time of birth. The kernel (fuse_do_statx in fs/fuse/dir.c)
    * takes no attributes and no device numbers from it.
    */
-  statx(a: ReplyAttr): void {
+  statx(a: ReplyAttr, seconds = CACHE_SECONDS): void {
     const w = this.bodyWords;
     const base = fuse_statx_out.at.stat;
     w.fill(0, 0, fuse_statx_out.size / 4);
-    putI64(w, fuse_statx_out.at.attr_valid >> 2, CACHE_SECONDS);
+    putI64(w, fuse_statx_out.at.attr_valid >> 2, seconds);
     const word = (field: number): number => (base + field) >> 2;
     w[word(SX.mask)] = STATX_FILLED;
     w[word(SX.blksize)] = BLOCK_SIZE;

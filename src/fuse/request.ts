@@ -69,6 +69,13 @@ export class Request {
     return this.#words[HEADER.pid >> 2];
   }
 
+  /** The whole of it, to be kept: accept() of another Request takes it. */
+  copy(): Buffer {
+    const copy = Buffer.alloc(Math.ceil(this.#length / 8) * 8);
+    this.buffer.copy(copy, 0, 0, this.#length);
+    return copy.subarray(0, this.#length);
+  }
+
   /** Bytes after the header. */
   get bodyBytes(): number {
     return this.#length - HEADER_BYTES;

@@ -31,7 +31,7 @@ export function fallocateIoctl(c: VfsContext, call: IoctlCall): IoctlResult {
   if (!canWrite(call.handle)) throw new FsError('EBADF', 'fallocate', 'the file is not open for writing');
   refuseFixed(c, inode, 'fallocate', true);
   const caller = withoutFsetid(call);
-  c.remaps.start({
+  c.layouts.start({
     unique: call.unique,
     tid: call.pid,
     source: inode,

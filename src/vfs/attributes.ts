@@ -2,10 +2,10 @@ import type { AttrChange, InodeAttr } from '../engine/api.js';
 import { INODE_FLAG_APPEND, INODE_FLAG_IMMUTABLE } from '../engine/layout.js';
 import { FsError } from '../errors.js';
 import { FATTR, fuse_getattr_in, fuse_setattr_in, fuse_statx_in } from '../fuse/abi.js';
-import type { Reply } from '../fuse/reply.js';
+import { FLEETING, type Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
 import { NAME_MAX_BYTES } from '../limits.js';
-import { type Ino, MAX_FILE_SIZE, ROOT_INO, type Time } from '../types.js';
+import { BLOCK_SIZE, type Ino, MAX_FILE_SIZE, ROOT_INO, type Time } from '../types.js';
 import { ACL_ACCESS, chmodMasq } from './acl.js';
 import type { Operation, VfsContext } from './context.js';
 import type { Inode } from './inodes.js';
@@ -30,14 +30,36 @@ function attrOf(c: VfsContext, ino: Ino): InodeAttr {
   return c.engine.info.shutdown ? c.rootAttr : c.engine.getattr(ino, c.rootAttr);
 }
 
+/**
+ * Whether stores through a mapping give the file blocks, which the kernel's copy of its attributes does not know:
+ * someone may have one, and the file has fewer blocks than bytes.
+ */
+const canGain = (inode: Inode | undefined, { blocks, size }: InodeAttr): boolean =>
+  inode !== undefined && inode.mappers > 0 && blocks * BLOCK_SIZE < size;
+
+/** How long the kernel may keep these attributes of an inode; undefined: as long as it wants. */
+export const secondsOf = (inode: Inode | undefined, attr: InodeAttr): number | undefined =>
+  canGain(inode, attr) ? FLEETING : undefined;
+
+/** The attributes, with the blocks of all that was stored. */
+function settledAttr(c: VfsContext, inode: Inode): InodeAttr {
+  const attr = attrOf(c, inode.ino);
+  if (canGain(inode, attr)) c.layouts.settle([inode]);
+  return attr;
+}
+
 export const getattr: Operation = (c, request, reply) => {
   request.need(fuse_getattr_in.size);
-  reply.attr(attrOf(c, c.inodes.known(request.nodeid).ino));
+  const inode = c.inodes.known(request.nodeid);
+  const attr = settledAttr(c, inode);
+  reply.attr(attr, secondsOf(inode, attr));
 };
 
 export const statx: Operation = (c, request, reply) => {
   request.need(fuse_statx_in.size);
-  reply.statx(attrOf(c, c.inodes.known(request.nodeid).ino));
+  const inode = c.inodes.known(request.nodeid);
+  const attr = settledAttr(c, inode);
+  reply.statx(attr, secondsOf(inode, attr));
 };
 
 export const statfs: Operation = (c, _request, reply) => {
@@ -155,5 +177,6 @@ export const setattr: Operation = (c, request, reply: Reply) => {
     if (change.mode !== undefined && (valid & FATTR.MODE) !== 0) chmodAcl(c, inode, change.mode);
     c.engine.setattr(inode.ino, change);
   }
-  reply.attr(c.engine.getattr(inode.ino, c.attr));
+  const attr = c.engine.getattr(inode.ino, c.attr);
+  reply.attr(attr, secondsOf(inode, attr));
 };

@@ -8,7 +8,7 @@ import type { AccessTimes } from './access-times.js';
 import type { HandleTable } from './handles.js';
 import type { InodeTable } from './inodes.js';
 import type { Outbox } from './jobs.js';
-import type { RemapJobs } from './remap.js';
+import type { LayoutQueue } from './layouts.js';
 import type { ReportStore } from './reports.js';
 import type { Statistics } from './statistics.js';
 
@@ -40,7 +40,7 @@ export interface VfsContext {
   readonly inodes: InodeTable;
   readonly handles: HandleTable;
   readonly reports: ReportStore;
-  readonly remaps: RemapJobs;
+  readonly layouts: LayoutQueue;
   readonly statistics: Statistics;
   /** Bound to the reply's body. */
   readonly dirents: DirentWriter;

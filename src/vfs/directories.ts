@@ -6,6 +6,7 @@ import type { Request } from '../fuse/request.js';
 import { FUSE_READDIR_MAX_BYTES } from '../limits.js';
 import { type Ino, ROOT_INO } from '../types.js';
 import { noteAccess } from './access-times.js';
+import { secondsOf } from './attributes.js';
 import type { Operation, VfsContext } from './context.js';
 import { isDirectory, O_NOATIME } from './mode.js';
 
@@ -68,7 +69,9 @@ function list(c: VfsContext, request: Request, reply: Reply, plus: boolean): voi
       dirents.add(name, ino, type, nextCookie + FIRST_COOKIE);
       return true;
     }
-    const attr = attrOrNull(c, ino);
+    const found = attrOrNull(c, ino);
+    // Such attributes are asked for when they are wanted.
+    const attr = found !== null && secondsOf(c.inodes.find(ino), found) === undefined ? found : null;
     dirents.addPlus(name, ino, type, nextCookie + FIRST_COOKIE, attr);
     if (attr !== null) c.inodes.remember(ino);
     return true;

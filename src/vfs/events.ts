@@ -13,12 +13,13 @@ export function events(c: VfsContext, call: IoctlCall): IoctlResult {
 
 /**
  * INTERRUPT gets no answer. The core's own operations are done by now (a long one looks for a killed caller by
- * itself, see EngineOptions.interrupted); a request that main holds back is to be answered with EINTR, because the
+ * itself, see EngineOptions.interrupted); a request that is held back is to be answered with EINTR, because the
  * kernel lets not even a killed caller go before its answer is there.
  */
 export const interrupt: Operation = (c, request, reply) => {
   reply.leave();
   if (request.bodyBytes < fuse_interrupt_in.size) return;
   const at = fuse_interrupt_in.at.unique;
-  c.outbox.interrupt((BigInt(request.u32(at + 4)) << 32n) | BigInt(request.u32(at)));
+  const unique = (BigInt(request.u32(at + 4)) << 32n) | BigInt(request.u32(at));
+  if (!c.layouts.interrupt(unique)) c.outbox.interrupt(unique);
 };

@@ -63,6 +63,8 @@ function targetRanges(
   const aligned =
     offset % BLOCK_SIZE === 0 && (length === Number.POSITIVE_INFINITY || length % BLOCK_SIZE === 0);
   if (!aligned) throw new FsError('EINVAL', op, `${length} bytes at ${offset} are not whole blocks`);
+  // On memory that is accessed directly a store has its block at once.
+  c.layouts.settle((flags & POISON_FLAG.file) !== 0 ? [call.handle.inode] : c.inodes.stored());
   if ((flags & POISON_FLAG.file) !== 0) return fileRanges(c, call, op, offset, length);
   return [{ physical: offset, length: checkedLength(c, op, offset, length) }];
 }

@@ -82,7 +82,7 @@ function change(c: VfsContext, call: IoctlCall, inode: Inode, flags: number): Io
   }
   // ctime moves even when the flags stay (xfs_ioctl_setattr()), and the kernel does not know it: its copy of the
   // attributes goes before the caller is answered.
-  c.remaps.start({
+  c.layouts.start({
     unique: call.unique,
     tid: call.pid,
     source: inode,

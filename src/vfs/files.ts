@@ -6,6 +6,7 @@ import {
   FUSE_READ_LOCKOWNER,
   FUSE_WRITE_CACHE,
   FUSE_WRITE_KILL_SUIDGID,
+  FUSE_WRITE_LOCKOWNER,
   fuse_copy_file_range_in,
   fuse_create_in,
   fuse_fallocate_in,
@@ -21,6 +22,7 @@ import type { Request } from '../fuse/request.js';
 import { FUSE_MAX_WRITE_BYTES } from '../limits.js';
 import { type Ino, MAX_FILE_SIZE } from '../types.js';
 import { noteAccess } from './access-times.js';
+import { secondsOf } from './attributes.js';
 import type { Operation, VfsContext } from './context.js';
 import type { Handle } from './handles.js';
 import type { Inode } from './inodes.js';
@@ -76,6 +78,10 @@ export const open: Operation = (c, request, reply) => {
   const at = fuse_open_in.at;
   const inode = c.inodes.known(request.nodeid);
   const handle = openInode(c, inode, request, request.u32(at.flags), request.u32(at.open_flags));
+  // What the kernel has kept of the attributes so far is not to be kept any longer.
+  if (inode.mappers === 1 && secondsOf(inode, c.engine.getattr(inode.ino, c.attr)) !== undefined) {
+    c.outbox.dropAttributes([inode.ino]);
+  }
   reply.open(handle.fh, openFlagsOf(c, inode));
 };
 
@@ -84,7 +90,8 @@ function replyCreated(c: VfsContext, reply: Reply, ino: Ino, flags: number): voi
   const inode = c.inodes.remember(ino);
   const handle = c.handles.open(inode, flags, false);
   const openFlags = openFlagsOf(c, inode);
-  reply.created(c.engine.getattr(ino, c.attr), handle.fh, openFlags);
+  const attr = c.engine.getattr(ino, c.attr);
+  reply.created(attr, handle.fh, openFlags, secondsOf(inode, attr));
 }
 
 export const create: Operation = (c, request, reply) => {
@@ -99,7 +106,8 @@ export const create: Operation = (c, request, reply) => {
     try {
       const handle = openInode(c, inode, request, flags, request.u32(at.open_flags));
       const openFlags = openFlagsOf(c, inode);
-      reply.created(c.engine.getattr(existing, c.attr), handle.fh, openFlags);
+      const attr = c.engine.getattr(existing, c.attr);
+      reply.created(attr, handle.fh, openFlags, secondsOf(inode, attr));
     } finally {
       // The kernel was told of nothing: the lookup does not count.
       if (!reply.done) c.inodes.forget(existing, 1);
@@ -137,6 +145,13 @@ export const release: Operation = (c, request, reply) => {
   c.handles.close(handle);
 };
 
+/** Pages are about to be filled or written through in the kernel's cache. Throws Parked where they have to wait. */
+function notePages(c: VfsContext, inode: Inode, offset: number, length: number, isWrite: boolean): void {
+  c.layouts.touch(inode.ino, offset, length, isWrite);
+  inode.cached = true;
+  if (inode.mappers > 0) inode.stored = true;
+}
+
 /**
  * Page-cache reads are whole or EIO: the kernel takes a short answer for the end of the file. A direct read
  * may stop before a bad block. The open flags do not tell them apart (a mapping reads by the same handle),
@@ -146,15 +161,15 @@ export const read: Operation = (c, request, reply) => {
   request.need(fuse_read_in.size);
   const at = fuse_read_in.at;
   const { inode } = c.handles.get(request.u64(at.fh), request.nodeid);
-  inode.cached = true;
   const offset = request.u64(at.offset);
   const flags = request.u32(at.flags);
+  const direct = (request.u32(at.read_flags) & FUSE_READ_LOCKOWNER) !== 0;
   const { plan } = c;
   plan.segments = 0;
   plan.bytes = 0;
   if (offset < MAX_FILE_SIZE) {
     const length = Math.min(request.u32(at.size), FUSE_MAX_WRITE_BYTES, MAX_FILE_SIZE - offset);
-    const direct = (request.u32(at.read_flags) & FUSE_READ_LOCKOWNER) !== 0;
+    if (!direct) notePages(c, inode, offset, length, false);
     c.engine.read(inode.ino, offset, length, direct, plan);
   }
   reply.data(plan.segments, plan.bytes);
@@ -177,12 +192,13 @@ export const write: Operation = (c, request, reply) => {
   const size = request.u32(at.size);
   request.need(fuse_write_in.size + size);
   const { inode } = c.handles.get(request.u64(at.fh), request.nodeid);
-  inode.cached = true;
   const offset = request.u64(at.offset);
   if (offset >= MAX_FILE_SIZE) throw new FsError('EFBIG', 'write', `at offset ${offset}`);
   const length = Math.min(size, MAX_FILE_SIZE - offset);
   const writeFlags = request.u32(at.write_flags);
   const fromPageCache = (writeFlags & FUSE_WRITE_CACHE) !== 0;
+  if ((writeFlags & (FUSE_WRITE_CACHE | FUSE_WRITE_LOCKOWNER)) === 0)
+    notePages(c, inode, offset, length, true);
   if (!fromPageCache) dropPrivileges(c, inode, (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0 ? request : null);
   reply.count(c.engine.write(inode.ino, offset, request.writeData, length, fromPageCache));
 };
@@ -236,6 +252,7 @@ export const lseek: Operation = (c, request, reply) => {
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) {
     throw new FsError('EINVAL', 'lseek', `whence ${whence} is the kernel's own`);
   }
+  c.layouts.settle([inode]);
   const offset = request.u64(at.offset);
   if (offset > MAX_FILE_SIZE) throw new FsError('ENXIO', 'lseek', `offset ${offset} is past the end`);
   reply.offset(c.engine.seek(inode.ino, offset, whence));

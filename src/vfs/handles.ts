@@ -1,7 +1,7 @@
 import { FsError } from '../errors.js';
 import { CLONE_TOKENS_PER_HANDLE_MAX } from '../limits.js';
 import type { Inode, InodeTable } from './inodes.js';
-import { O_ACCMODE, O_APPEND, O_RDONLY, O_WRONLY } from './mode.js';
+import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from './mode.js';
 
 /** An open file or directory. */
 export interface Handle {
@@ -16,6 +16,8 @@ export interface Handle {
 
 export const canRead = (handle: Handle): boolean => (handle.flags & O_ACCMODE) !== O_WRONLY;
 export const canWrite = (handle: Handle): boolean => (handle.flags & O_ACCMODE) !== O_RDONLY;
+/** Whether a mapping by this handle can be shared and written to (mmap(2)). */
+const canMapStores = (handle: Handle): boolean => !handle.directory && (handle.flags & O_ACCMODE) === O_RDWR;
 /** Whether a clone or dedupe may go into the file by this handle (remap_verify_area in fs/remap_range.c). */
 export const canRemapInto = (handle: Handle): boolean => canWrite(handle) && (handle.flags & O_APPEND) === 0;
 
@@ -39,6 +41,10 @@ export class HandleTable {
     const handle: Handle = { fh: this.#last, inode, flags, directory, tokens: [] };
     this.#byFh.set(handle.fh, handle);
     this.#inodes.hold(inode);
+    if (canMapStores(handle)) {
+      inode.mappers += 1;
+      inode.stored ||= inode.cached;
+    }
     return handle;
   }
 
@@ -54,6 +60,8 @@ export class HandleTable {
   close(handle: Handle): void {
     for (const token of handle.tokens) this.#byToken.delete(token);
     this.#byFh.delete(handle.fh);
+    // The kernel has written the pages of a mapping back before it lets go of the handle (fuse_vma_close).
+    if (canMapStores(handle) && --handle.inode.mappers === 0) handle.inode.stored = false;
     this.#inodes.drop(handle.inode);
   }
 

@@ -17,6 +17,10 @@ export interface Inode {
   plain: boolean;
   /** Something was read or written since the kernel knows it: pages of it may be cached, or mapped. */
   cached: boolean;
+  /** Open handles that a shared writable mapping can have been made by. */
+  mappers: number;
+  /** Somebody may have stored to pages of it, through a mapping, that have no block of their own yet. */
+  stored: boolean;
 }
 
 /** Frees an inode that nobody uses any more, if it has no link. */
@@ -60,7 +64,16 @@ export class InodeTable {
   remember(ino: Ino): Inode {
     let inode = this.#byIno.get(ino);
     if (inode === undefined) {
-      inode = { ino, lookups: 0, users: 0, flags: -1, plain: false, cached: false };
+      inode = {
+        ino,
+        lookups: 0,
+        users: 0,
+        flags: -1,
+        plain: false,
+        cached: false,
+        mappers: 0,
+        stored: false,
+      };
       this.#byIno.set(ino, inode);
     }
     inode.lookups += 1;
@@ -73,6 +86,11 @@ export class InodeTable {
     if (inode === undefined || inode.ino === ROOT_INO) return;
     inode.lookups = Math.max(0, inode.lookups - count);
     this.#settle(inode);
+  }
+
+  /** Those that settle() of the layouts may have to wait for. */
+  stored(): Inode[] {
+    return [...this.#byIno.values()].filter((inode) => inode.stored);
   }
 
   hold(inode: Inode): void {

@@ -1,20 +1,29 @@
 import type { EngineEvent } from '../engine/events.js';
 import type { FailureJob, FileRange } from '../failure/job.js';
+import type { Ino } from '../types.js';
 
 /**
  * Work that the vfs begins and somebody else must finish, because it needs another thread: page invalidation
  * (the kernel may wait for this one) and signal delivery. src/daemon/bridge.ts carries it to the main thread.
  */
 
+/** A page of a file in the kernel's cache. */
+export interface Page {
+  ino: Ino;
+  /** Its number: offset / 4096. */
+  page: number;
+}
+
 /**
- * An operation that changes blocks under the page cache (clone, dedupe by ioctl): main invalidates `before`
- * (which writes dirty pages back), sends 'run', gets 'ran', invalidates `after` and sends the reply.
+ * Has main write pages back, and answer by 'writtenback' with the id. `files`: all pages, which stay in the cache.
+ * `ranges`: they are dropped as well. `pages`: dropped one by one, see PageGate.
  */
-export interface RemapJob {
-  kind: 'remap';
+export interface WriteBackJob {
   id: number;
-  unique: bigint;
-  before: FileRange[];
+  /** With a path below the mount, or null where there is none: then the pages are dropped as well. */
+  files: { ino: Ino; path: string | null }[];
+  ranges: FileRange[];
+  pages: Page[];
 }
 
 /**
@@ -50,11 +59,15 @@ export interface EventsJob {
 /** The way out of the vfs. None of these waits. */
 export interface Outbox {
   failure(job: FailureJob): void;
-  remap(job: RemapJob): void;
+  writeBack(job: WriteBackJob): void;
   goingDown(job: GoingDownJob): void;
   mceKill(job: MceKillJob): void;
-  /** Result of a remap job's run: the complete reply, to be sent after `after` was invalidated. */
-  ran(id: number, after: FileRange[], reply: Uint8Array): void;
+  /** The complete reply to a request that was held back. */
+  answer(reply: Uint8Array): void;
+  /** The kernel's copies of the attributes go, before anything that is answered later. */
+  dropAttributes(inos: readonly Ino[]): void;
+  /** The complete reply to a GOINGDOWN ioctl, to be sent when `after` was invalidated. */
+  ran(after: FileRange[], reply: Uint8Array): void;
   /** Pages or attributes to drop with nobody waiting. */
   invalidate(ranges: FileRange[]): void;
   /** Puts something among the failure events. */

@@ -10,6 +10,7 @@ export const {
   S_IFCHR,
   S_IXGRP,
   O_RDONLY,
+  O_RDWR,
   O_WRONLY,
   O_TRUNC,
   O_APPEND,

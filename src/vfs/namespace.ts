@@ -22,6 +22,7 @@ import { SYMLINK_MAX_BYTES } from '../limits.js';
 import type { Ino } from '../types.js';
 import { noteAccess } from './access-times.js';
 import { ACL_ACCESS, ACL_DEFAULT, createMasq } from './acl.js';
+import { secondsOf } from './attributes.js';
 import type { Operation, VfsContext } from './context.js';
 import type { Inode } from './inodes.js';
 import {
@@ -49,8 +50,7 @@ const RENAME_KNOWN = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
 /** Answers with the entry of `ino` and counts the lookup. */
 function replyEntry(c: VfsContext, reply: Reply, ino: Ino): void {
   const attr = c.engine.getattr(ino, c.attr);
-  c.inodes.remember(ino);
-  reply.entry(attr);
+  reply.entry(attr, secondsOf(c.inodes.remember(ino), attr));
 }
 
 /** "." and "..", which an exported mount looks up; the node may be one that the kernel forgot long ago. */

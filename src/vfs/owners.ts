@@ -13,6 +13,7 @@ const KEY_MAX = 0xffff_ffff;
 export function owners(c: VfsContext, call: IoctlCall): IoctlResult {
   const { offset, length, place: words } = decodeOwnersRequest(call.input);
   const bytes = checkedLength(c, 'owners', offset, length);
+  c.layouts.settle(c.inodes.stored());
   const first = Math.floor(offset / BLOCK_SIZE);
   const end = Math.ceil((offset + bytes) / BLOCK_SIZE);
   const place = placeOf(words, first, end);

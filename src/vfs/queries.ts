@@ -27,7 +27,9 @@ import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 export function extents(c: VfsContext, call: IoctlCall): IoctlResult {
   const cursor = decodeExtentsRequest(call.input);
   const from = Math.min(cursor, MAX_FILE_SIZE);
-  const { ino } = call.handle.inode;
+  const { inode } = call.handle;
+  c.layouts.settle([inode]);
+  const { ino } = inode;
   const found = c.engine.extents(ino, from, MAX_FILE_SIZE - from, EXTENTS_PER_PAGE + 1);
   const last = found.length <= EXTENTS_PER_PAGE;
   const page = found.slice(0, EXTENTS_PER_PAGE);
@@ -65,6 +67,7 @@ function fsmapRecord(c: VfsContext, owner: Owner): FsmapRecord {
  */
 export function fsmap(c: VfsContext, call: IoctlCall): IoctlResult {
   const cursor = decodeFsmapRequest(call.input);
+  c.layouts.settle(c.inodes.stored());
   const records: FsmapRecord[] = [];
   let last = true;
   const visit = (owner: Owner): boolean => {
@@ -106,6 +109,7 @@ function makeDocument(c: VfsContext, call: IoctlCall, kind: number, a: number, b
       return id;
     case REPORT_KIND.owners:
       if (!call.privileged) throw new FsError('EPERM', 'report', 'owners are for root and the mount owner');
+      c.layouts.settle(c.inodes.stored());
       c.reports.put(id, JSON.stringify(ownersDocument(c, a, b)), true);
       return id;
     case REPORT_KIND.file:

@@ -64,7 +64,7 @@ export function clone(c: VfsContext, call: IoctlCall): IoctlResult {
   const source = sourceOf(c, request).inode;
   refuseFixed(c, destination, 'clone', true);
   const caller = withoutFsetid(call);
-  c.remaps.start({
+  c.layouts.start({
     unique: call.unique,
     tid: call.pid,
     source,
@@ -100,7 +100,7 @@ export function dedupe(c: VfsContext, call: IoctlCall): IoctlResult {
   const source = sourceOf(c, request).inode;
   refuseFixed(c, destination, 'dedupe', true);
   const record = Buffer.from(call.input);
-  c.remaps.start({
+  c.layouts.start({
     unique: call.unique,
     tid: call.pid,
     source,

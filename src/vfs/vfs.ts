@@ -9,6 +9,7 @@ import type { Request } from '../fuse/request.js';
 import { type CachePolicy, type Clock, type Ino, ROOT_INO } from '../types.js';
 import type { AccessTimes } from './access-times.js';
 import { getattr, setattr, statfs, statx } from './attributes.js';
+import type { PageGate } from './closing.js';
 import { emptyAttr, type Operation, type VfsContext } from './context.js';
 import { fsyncdir, opendir, readdir, readdirplus } from './directories.js';
 import { interrupt } from './events.js';
@@ -33,6 +34,7 @@ import { ioctl } from './ioctl.js';
 import { ioctlReply } from './ioctl-reply.js';
 import { GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
 import { faultOn, madeAgain, noteBlock, noteLatent } from './latent.js';
+import { LayoutQueue, Parked, type Remap } from './layouts.js';
 import {
   batchForget,
   forget,
@@ -47,7 +49,6 @@ import {
   symlink,
   unlink,
 } from './namespace.js';
-import { RemapJobs } from './remap.js';
 import { ReportStore } from './reports.js';
 import { Statistics } from './statistics.js';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.js';
@@ -67,6 +68,10 @@ export interface VfsOptions {
   caller: { tid: number };
   groupsOf: (tid: number) => readonly number[];
   outbox: Outbox;
+  /** Shared with the main thread. */
+  gate: PageGate;
+  /** The thread that does what a WriteBackJob asks for. */
+  mainTid: number;
   faultingProcess: (tid: number) => number;
   takeFault: VfsContext['takeFault'];
   /** The region's path, for `info`. */
@@ -162,7 +167,14 @@ export class Vfs {
       inodes,
       handles: new HandleTable(inodes),
       reports: new ReportStore(),
-      remaps: new RemapJobs(inodes, outbox),
+      layouts: new LayoutQueue(
+        inodes,
+        outbox,
+        options.gate,
+        () => options.caller.tid === options.mainTid,
+        (ino) => this.#pathOf(ino),
+        (remap, refused) => this.#remap(remap, refused),
+      ),
       statistics: new Statistics(options.nanoseconds),
       dirents: new DirentWriter(reply.body, reply.bodyWords),
       setxattrExt: true,
@@ -199,6 +211,7 @@ export class Vfs {
       this.#run(operation, request, reply);
       if (!reply.done) broken(`${OPCODE_NAMES[opcode]} was answered`);
     } catch (error) {
+      if (error instanceof Parked && !reply.done && this.#parked(error, request, reply)) return;
       errno = this.#failed(error, `${OPCODE_NAMES[opcode]} of node ${request.nodeid}`, request);
       if (!reply.done && !this.#isTaken(error, request, reply)) reply.error(errno);
     }
@@ -248,28 +261,54 @@ export class Vfs {
     return errno;
   }
 
-  /** Main has invalidated the pages for a remap job: does it, and hands out the answer. */
-  runRemap(id: number): void {
-    const { engine, remaps, outbox } = this.#context;
-    const remap = remaps.take(id);
-    if (remap === undefined) {
-      outbox.log('error', `there is no remap job ${id}`);
-      return;
-    }
-    let reply: Uint8Array;
-    engine.begin();
+  /** The request waits for others. False: it cannot, and `reply` says so. */
+  #parked(parked: Parked, request: Request, reply: Reply): boolean {
+    const { layouts, statistics } = this.#context;
+    statistics.end(request.opcode, 0);
     try {
-      this.#context.caller.tid = remap.tid;
-      reply = ioctlReply(remap.unique, 0, remap.run());
+      layouts.park(parked, request);
+      reply.leave();
     } catch (error) {
-      reply = ioctlReply(remap.unique, this.#failed(error, `remap job ${id}`), null);
+      reply.error(judge(this.#context, error, 'a request that has to wait'));
     }
-    remaps.finish(id, remap, reply);
+    return true;
   }
 
-  /** Main could not prepare a remap job and has answered it. */
-  dropRemap(id: number): void {
-    this.#context.remaps.drop(id);
+  /** Main has done what a write-back job asks for. */
+  writtenBack(id: number, failed: string | null): void {
+    this.#context.layouts.writtenBack(id, failed);
+  }
+
+  /** Whether ready() has something. */
+  get isReady(): boolean {
+    return this.#context.layouts.isReady;
+  }
+
+  /** The next request that was held back and is to be served now; null: none. */
+  ready(): Buffer | null {
+    return this.#context.layouts.ready();
+  }
+
+  /** Null also where the names cannot be read. */
+  #pathOf(ino: Ino): string | null {
+    let found: string | null = null;
+    enter(this.#context, `the path of inode ${ino}`, () => {
+      found = this.#context.engine.paths(ino, 1)[0] ?? null;
+    });
+    return found;
+  }
+
+  /** Carries a remap out when nobody has a page of it any more. Returns the whole reply. */
+  #remap(remap: Remap, refused: FsError | null): Uint8Array {
+    const { engine, caller } = this.#context;
+    engine.begin();
+    try {
+      if (refused !== null) throw refused;
+      caller.tid = remap.tid;
+      return ioctlReply(remap.unique, 0, remap.run());
+    } catch (error) {
+      return ioctlReply(remap.unique, this.#failed(error, 'a remap'), null);
+    }
   }
 
   /**
@@ -295,7 +334,7 @@ export class Vfs {
     const cached = inodes.inos().filter((ino) => ino !== ROOT_INO);
     const ranges = cached.map((ino) => ({ ino, offset: 0, length: 0 }));
     // Nothing is copied back: the caller's word stays as it is.
-    outbox.ran(0, errno === 0 ? ranges : [], ioctlReply(unique, errno, errno === 0 ? NO_RECORD : null));
+    outbox.ran(errno === 0 ? ranges : [], ioctlReply(unique, errno, errno === 0 ? NO_RECORD : null));
   }
 
   /** Metadata are lost and all owners of data were told. */
@@ -325,6 +364,7 @@ export class Vfs {
    */
   end(): boolean {
     const { engine, handles, inodes } = this.#context;
+    this.#context.layouts.end();
     enter(this.#context, 'closing all files', () => handles.end());
     enter(this.#context, 'forgetting all inodes', () => inodes.end());
     return !engine.info.shutdown && enter(this.#context, 'the last commit', () => engine.close()) === 0;

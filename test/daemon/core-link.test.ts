@@ -34,10 +34,10 @@ describe('CoreLink', () => {
   it('wakes the core until it has handled the message', async () => {
     const { link, core } = fakeCore(5);
     core.shared[SHARED.coreTid] = 123;
-    const posted = link.post({ type: 'run', id: 1 });
+    const posted = link.post({ type: 'writtenback', id: 1, failed: null });
     expect(link.idle).toBe(false);
     await posted;
-    expect(core.received).toEqual([{ type: 'run', id: 1 }]);
+    expect(core.received).toEqual([{ type: 'writtenback', id: 1, failed: null }]);
     expect(core.wakes).toBe(6);
     expect(link.idle).toBe(true);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -49,8 +49,8 @@ describe('CoreLink', () => {
     core.shared[SHARED.coreTid] = 123;
     const order: number[] = [];
     const posts = [1, 2, 3].map((id) =>
-      link.post({ type: 'run', id }).then(() => {
-        expect(core.received.map((message) => message.type === 'run' && message.id)).toContain(id);
+      link.post({ type: 'writtenback', id, failed: null }).then(() => {
+        expect(core.received.map((message) => message.type === 'writtenback' && message.id)).toContain(id);
         order.push(id);
       }),
     );
@@ -60,12 +60,12 @@ describe('CoreLink', () => {
 
   it('waits for a core that has no thread id yet', async () => {
     const { link, core } = fakeCore();
-    const posted = link.post({ type: 'drop', id: 9 });
+    const posted = link.post({ type: 'shutdown', reason: 'x' });
     await new Promise((resolve) => setTimeout(resolve, 10));
     expect(core.wakes).toBe(0);
     core.shared[SHARED.coreTid] = 123;
     await posted;
-    expect(core.received).toEqual([{ type: 'drop', id: 9 }]);
+    expect(core.received).toEqual([{ type: 'shutdown', reason: 'x' }]);
   });
 
   it('counts across the end of the 32-bit counters', async () => {
@@ -73,8 +73,8 @@ describe('CoreLink', () => {
     core.shared[SHARED.coreTid] = 123;
     core.shared[SHARED.posted] = 0x7fff_ffff;
     core.shared[SHARED.ack] = 0x7fff_ffff;
-    await link.post({ type: 'run', id: 1 });
-    await link.post({ type: 'run', id: 2 });
+    await link.post({ type: 'writtenback', id: 1, failed: null });
+    await link.post({ type: 'writtenback', id: 2, failed: null });
     expect(core.shared[SHARED.posted]).toBe(-0x7fff_ffff);
     expect(link.idle).toBe(true);
   });
@@ -82,10 +82,10 @@ describe('CoreLink', () => {
   it('stops waking after close', async () => {
     const { link, core } = fakeCore(Number.POSITIVE_INFINITY);
     core.shared[SHARED.coreTid] = 123;
-    void link.post({ type: 'drop', id: 9 });
+    void link.post({ type: 'shutdown', reason: 'x' });
     link.close();
     const before = core.wakes;
-    void link.post({ type: 'drop', id: 9 });
+    void link.post({ type: 'shutdown', reason: 'x' });
     await new Promise((resolve) => setTimeout(resolve, 10));
     expect(core.wakes).toBe(before);
   });

@@ -1,9 +1,10 @@
 import { fstatSync, openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import type { FromCore } from '../../src/daemon/bridge.js';
+import { type FromCore, SHARED } from '../../src/daemon/bridge.js';
 import type { Core, CoreEnd } from '../../src/daemon/core-thread.js';
 import { Daemon, type DaemonParts } from '../../src/daemon/daemon.js';
+import { SharedGate } from '../../src/daemon/gate.js';
 import type { DaemonOptions } from '../../src/daemon/options.js';
 import { FakeSignaller, FakeTable } from '../support/fake-processes.js';
 
@@ -52,6 +53,7 @@ function setUp(
       setImmediate(() => behave({ send, end }));
       return {
         link: link as unknown as Core['link'],
+        gate: new SharedGate(new Int32Array(SHARED.slots)),
         ended,
         serve: (fuseFd) => {
           steps.push(fuseFd === fd ? 'mounted' : `mounted with descriptor ${fuseFd}`);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { decodePoisonAnswer } from '../../src/control/codec.js';
 import { POISON } from '../../src/control/protocol.js';
-import type { FailureJob, FileRange, ToCore } from '../../src/daemon/bridge.js';
+import { type FailureJob, type FileRange, SHARED, type ToCore } from '../../src/daemon/bridge.js';
+import { SharedGate } from '../../src/daemon/gate.js';
 import { Jobs } from '../../src/daemon/jobs.js';
 import { FsError } from '../../src/errors.js';
 import type { FailureEnv } from '../../src/failure/chain.js';
@@ -31,12 +32,14 @@ function setUp() {
   const events: string[] = [];
   const replies: Buffer[] = [];
   const logged: string[] = [];
+  const posted: ToCore[] = [];
   const handled: (() => void)[] = [];
   let broken = false;
   const notifier = {
     invalidate: (range: { ino: number; offset: number; length: number }) => {
       if (broken) throw new Error('device is gone');
-      steps.push(`invalidate ${range.ino}${range.offset === -1 ? ' attributes' : ''}`);
+      const what = range.offset === -1 ? ' attributes' : range.offset > 0 ? ` at ${range.offset}` : '';
+      steps.push(`invalidate ${range.ino}${what}`);
     },
     reply: (message: Uint8Array) => {
       replies.push(Buffer.from(message));
@@ -55,7 +58,10 @@ function setUp() {
     nowMicros: () => 0,
   };
   const post = (message: ToCore): Promise<void> => {
-    steps.push('id' in message && message.type !== 'run' ? `${message.type} ${message.id}` : message.type);
+    posted.push(message);
+    steps.push(
+      'id' in message && message.type !== 'writtenback' ? `${message.type} ${message.id}` : message.type,
+    );
     return new Promise((resolve) => handled.push(resolve));
   };
   const jobs = new Jobs({
@@ -72,6 +78,11 @@ function setUp() {
       if (address === 0) throw new FsError('EFAULT', 'ioctl', `nothing there in ${pid}`);
       return address;
     },
+    gate: new SharedGate(new Int32Array(SHARED.slots)),
+    writeBack: (ino, path) => {
+      steps.push(`write back ${ino} ${path}`);
+      return path !== '/gone';
+    },
     sync: async () => {
       steps.push('sync');
     },
@@ -82,6 +93,7 @@ function setUp() {
     events,
     replies,
     logged,
+    posted,
     env,
     handled,
     breakDevice: () => {
@@ -146,25 +158,32 @@ describe('failure', () => {
   });
 });
 
-describe('remap', () => {
+describe('write-back', () => {
   const range = (ino: number) => ({ ino: asIno(ino), offset: 0, length: 4096 });
 
-  it('invalidates, lets the core run, invalidates again and answers', () => {
-    const { jobs, steps, replies } = setUp();
-    jobs.remap({ kind: 'remap', id: 3, unique: 2n, before: [range(10), range(11)] });
-    expect(steps).toEqual(['invalidate 10', 'invalidate 11', 'run']);
-    jobs.ran(3, [range(11)], Buffer.from('the reply'));
-    expect(steps.slice(3)).toEqual(['invalidate 11', 'reply']);
-    expect(replies[0].toString()).toBe('the reply');
+  const none = { files: [], ranges: [], pages: [] };
+
+  it('drops ranges, then pages one by one, and tells the core', () => {
+    const { jobs, steps } = setUp();
+    const pages = [3, 7].map((page) => ({ ino: asIno(10), page }));
+    jobs.writeBack({ ...none, id: 3, ranges: [range(10), range(11)], pages });
+    const dropped = ['invalidate 10', 'invalidate 11', 'invalidate 10 at 12288', 'invalidate 10 at 28672'];
+    expect(steps).toEqual([...dropped, 'writtenback']);
   });
 
-  it('does not let the core run when pages could not be dropped before', () => {
-    const { jobs, steps, replies, logged, breakDevice } = setUp();
+  it('writes files back by their paths, and drops the pages of those that have none', () => {
+    const { jobs, steps } = setUp();
+    const files = ['/a', '/gone', null].map((path, i) => ({ ino: asIno(10 + i), path }));
+    jobs.writeBack({ ...none, id: 3, files });
+    const written = ['write back 10 /a', 'write back 11 /gone', 'invalidate 11', 'invalidate 12'];
+    expect(steps).toEqual([...written, 'writtenback']);
+  });
+
+  it('says so when pages could not be dropped', () => {
+    const { jobs, logged, breakDevice, posted } = setUp();
     breakDevice();
-    jobs.remap({ kind: 'remap', id: 3, unique: 2n, before: [range(10)] });
-    // The core would keep the job and its two inodes for ever.
-    expect(steps).toEqual(['reply', 'drop 3']);
-    expect(header(replies[0])).toEqual([16, -5, 2n]);
+    jobs.writeBack({ ...none, id: 3, ranges: [range(10)] });
+    expect(posted).toMatchObject([{ type: 'writtenback', id: 3, failed: expect.stringContaining('gone') }]);
     expect(logged.length).toBe(1);
   });
 
@@ -180,7 +199,7 @@ describe('remap', () => {
   it('sends the answer even when pages could not be dropped after', () => {
     const { jobs, replies, logged, breakDevice } = setUp();
     breakDevice();
-    jobs.ran(3, [range(10)], Buffer.from('the reply'));
+    jobs.ran([range(10)], Buffer.from('the reply'));
     jobs.invalidate([range(10)]);
     expect(replies.map(String)).toEqual(['the reply']);
     expect(logged.length).toBe(2);

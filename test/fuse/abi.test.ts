@@ -87,6 +87,7 @@ test('opcodes and flags are those of <linux/fuse.h>', () => {
       ...group(abi.NOTIFY, 'FUSE_NOTIFY_'),
       ['FUSE_OPEN_KILL_SUIDGID', abi.FUSE_OPEN_KILL_SUIDGID],
       ['FUSE_WRITE_CACHE', abi.FUSE_WRITE_CACHE],
+      ['FUSE_WRITE_LOCKOWNER', abi.FUSE_WRITE_LOCKOWNER],
       ['FUSE_WRITE_KILL_SUIDGID', abi.FUSE_WRITE_KILL_SUIDGID],
       ['FUSE_ROOT_ID', abi.FUSE_ROOT_ID],
       ['FUSE_KERNEL_VERSION', abi.FUSE_KERNEL_VERSION],

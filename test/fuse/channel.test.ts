@@ -71,6 +71,7 @@ function run(script: (Buffer | number)[], waiting = () => false, lost: () => str
     ready: () => device.log.push('ready'),
     waiting,
     poll: () => device.log.push('poll'),
+    again: () => null,
     served: () => {},
     lost,
     log: (_level, text) => logged.push(text),

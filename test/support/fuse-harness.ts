@@ -7,7 +7,7 @@ import { Request } from '../../src/fuse/request.js';
 import { putI64 } from '../../src/fuse/words.js';
 import type { Clock, Time } from '../../src/types.js';
 import { accessTimesOf } from '../../src/vfs/access-times.js';
-import type { EventsJob, GoingDownJob, MceKillJob, Outbox, RemapJob } from '../../src/vfs/jobs.js';
+import type { EventsJob, GoingDownJob, MceKillJob, Outbox, WriteBackJob } from '../../src/vfs/jobs.js';
 import { Vfs } from '../../src/vfs/vfs.js';
 import { takeAnswer } from './answer.js';
 
@@ -34,10 +34,14 @@ export interface Answer {
 
 class RecordingOutbox implements Outbox {
   readonly failures: FailureJob[] = [];
-  readonly remaps: RemapJob[] = [];
+  readonly writeBacks: WriteBackJob[] = [];
+  /** Answers to requests that were held back. */
+  readonly answers: Uint8Array[] = [];
+  /** Inodes whose attributes the kernel forgets. */
+  readonly dropped: number[] = [];
   readonly goingDowns: GoingDownJob[] = [];
   readonly mceKills: MceKillJob[] = [];
-  readonly results: { id: number; after: FileRange[]; reply: Uint8Array }[] = [];
+  readonly results: { after: FileRange[]; reply: Uint8Array }[] = [];
   readonly invalidated: FileRange[] = [];
   readonly logs: string[] = [];
   failure(job: FailureJob): void {
@@ -49,11 +53,17 @@ class RecordingOutbox implements Outbox {
   goingDown(job: GoingDownJob): void {
     this.goingDowns.push(job);
   }
-  remap(job: RemapJob): void {
-    this.remaps.push(job);
+  writeBack(job: WriteBackJob): void {
+    this.writeBacks.push(job);
   }
-  ran(id: number, after: FileRange[], reply: Uint8Array): void {
-    this.results.push({ id, after, reply });
+  answer(reply: Uint8Array): void {
+    this.answers.push(reply);
+  }
+  dropAttributes(inos: readonly number[]): void {
+    this.dropped.push(...inos);
+  }
+  ran(after: FileRange[], reply: Uint8Array): void {
+    this.results.push({ after, reply });
   }
   invalidate(ranges: FileRange[]): void {
     this.invalidated.push(...ranges);
@@ -114,6 +124,10 @@ export class FuseHarness {
   /** What was offered to be answered elsewhere, and whether it is. */
   readonly faults: { unique: bigint; pid: number; tid: number }[] = [];
   takesFaults = true;
+  /** Pages are written back when main() is called, and not at once. */
+  holds = false;
+  #writtenBack = 0;
+  #answered = 0;
   readonly #engine: Engine;
   #unique = 0n;
 
@@ -141,6 +155,8 @@ export class FuseHarness {
           return this.takesFaults;
         },
         outbox: this.outbox,
+        gate: { reset: () => {}, current: () => 0, again: () => true },
+        mainTid: -1,
         region: '/region',
       },
       this.reply,
@@ -151,10 +167,32 @@ export class FuseHarness {
   raw(message: Buffer): Answer[] {
     message.copy(this.request.buffer);
     if (!this.request.accept(message.length)) return [];
-    this.reply.begin(this.request);
-    this.vfs.handle(this.request, this.reply);
+    const answers = this.#serve(this.request);
+    return this.holds ? answers : [...answers, ...this.main()];
+  }
+
+  #serve(request: Request): Answer[] {
+    this.reply.begin(request);
+    this.vfs.handle(request, this.reply);
     const answer = takeAnswer(this.reply, this.#engine.readSources);
     return answer === null ? [] : [parseAnswer(answer)];
+  }
+
+  /** Does what main would: writes back, page after page. Returns the answers to what was held back. */
+  main(failed: string | null = null): Answer[] {
+    const answers: Answer[] = [];
+    for (;;) {
+      const { writeBacks, answers: given } = this.outbox;
+      while (this.#writtenBack < writeBacks.length) {
+        this.vfs.writtenBack(writeBacks[this.#writtenBack++].id, failed);
+      }
+      while (this.#answered < given.length) answers.push(parseAnswer(given[this.#answered++]));
+      const message = this.vfs.ready();
+      if (message === null) return answers;
+      const request = new Request(message);
+      request.accept(message.length);
+      answers.push(...this.#serve(request));
+    }
   }
 
   message(opcode: number, nodeid: number, body: Buffer, caller: Caller = {}): Buffer {
@@ -183,16 +221,6 @@ export class FuseHarness {
   quiet(opcode: number, nodeid: number, body: Buffer, caller: Caller = {}): void {
     const answers = this.raw(this.message(opcode, nodeid, body, caller));
     if (answers.length !== 0) throw new Error(`an answer: ${answers[0].error}`);
-  }
-
-  /** A request that may be answered only when main has prepared its remap job, which is run here. */
-  remap(opcode: number, nodeid: number, body: Buffer, caller: Caller = {}): Answer {
-    const [answer] = this.raw(this.message(opcode, nodeid, body, caller));
-    if (answer !== undefined) return answer;
-    const job = this.outbox.remaps.at(-1);
-    if (job === undefined) throw new Error('neither an answer nor a job');
-    this.vfs.runRemap(job.id);
-    return parseAnswer(this.outbox.results.at(-1)?.reply ?? new Uint8Array(0));
   }
 
   ioctlBody(fh: number, cmd: number, input: Buffer): Buffer {

@@ -43,7 +43,7 @@ function populated(engineOf: (clock: Clock) => Engine): FuseHarness {
 }
 
 const jobsOf = ({ outbox }: FuseHarness): number =>
-  outbox.failures.length + outbox.remaps.length + outbox.mceKills.length + outbox.eventJobs.length;
+  outbox.failures.length + outbox.mceKills.length + outbox.eventJobs.length;
 
 function expectOneAnswer(fuse: FuseHarness, message: Buffer): void {
   const opcode = message.readUInt32LE(fuse_in_header.at.opcode);
@@ -57,10 +57,7 @@ function expectOneAnswer(fuse: FuseHarness, message: Buffer): void {
   }
 }
 
-/** Does what main would: runs the remaps, each of which then has its answer. */
 function finish(fuse: FuseHarness): void {
-  for (const job of fuse.outbox.remaps) fuse.vfs.runRemap(job.id);
-  expect(fuse.outbox.results).toHaveLength(fuse.outbox.remaps.length);
   // A poisoned superblock or node ends the filesystem, and says so; nothing else may be logged.
   const expected = /has failed: it was made again|shutting down when all are told/;
   expect(fuse.outbox.logs.filter((line) => !expected.test(line))).toEqual([]);

@@ -117,14 +117,17 @@ describe('fallocate', () => {
     encodeFallocateRequest({ mode, offset: 4096, length });
 
   test('drops the pages that move: to the end of the file, or those of an unshared range', () => {
-    for (const mode of [8, 32, 64, 65]) later(file, IOC.fallocate, request(mode));
-    const ranges = fuse.outbox.remaps.map((job) => job.before);
+    fuse.holds = true;
+    const ranges = [8, 32, 64, 65].map((mode) => {
+      later(file, IOC.fallocate, request(mode));
+      const [job] = fuse.outbox.writeBacks.slice(-1);
+      engine.failNext = { method: 'fallocate', error: new FsError('EINVAL', 'collapse', 'unaligned') };
+      expect(fuse.main().map(({ error }) => error)).toEqual([no('EINVAL')]);
+      return job.ranges;
+    });
     const rest = [{ ino: file.ino, offset: 4096, length: 0 }];
     const part = [{ ino: file.ino, offset: 4096, length: 4096 }];
     expect(ranges).toEqual([rest, rest, part, part]);
-    engine.failNext = { method: 'fallocate', error: new FsError('EINVAL', 'collapse', 'unaligned') };
-    fuse.vfs.runRemap(fuse.outbox.remaps[0].id);
-    expect(parseAnswer(fuse.outbox.results[0].reply).error).toBe(no('EINVAL'));
   });
 
   test('refuses what fallocate(2) takes, combinations, and descriptors that cannot write', () => {
@@ -144,52 +147,45 @@ describe('clone and dedupe', () => {
   const cloneRequest = (source: Open): Buffer =>
     encodeCloneRequest({ token: token(source), srcOffset: 0, dstOffset: 4096, length: 0 });
 
-  test('a clone invalidates before, runs, and answers after', () => {
-    const target = create('target', 0);
+  test('a clone has pages dropped, runs, and is answered when the attributes are dropped', () => {
+    const target = create('target', 4096);
+    fuse.holds = true;
     later(target, IOC.clone, cloneRequest(file));
-    const [job] = fuse.outbox.remaps;
-    expect(job.before).toEqual([
+    const [job] = fuse.outbox.writeBacks;
+    expect(job.ranges).toEqual([
       { ino: target.ino, offset: 4096, length: 12288 },
       { ino: file.ino, offset: 0, length: 12288 },
     ]);
-    expect(engine.nodes.get(target.ino)?.data.length).toBe(0);
-    fuse.vfs.runRemap(job.id);
-    const [result] = fuse.outbox.results;
-    const answer = parseAnswer(result.reply);
-    expect([answer.error, answer.unique, answer.body.length]).toEqual([0, job.unique, 16]);
-    expect(result.after).toEqual(job.before);
+    expect(engine.nodes.get(target.ino)?.data.length).toBe(4096);
+    expect(fuse.main()).toMatchObject([{ error: 0, body: { length: 16 } }]);
+    expect(fuse.outbox.dropped).toEqual([target.ino, file.ino]);
     expect(engine.nodes.get(target.ino)?.data.length).toBe(4096 + 12288);
   });
 
-  test('a failed clone answers its errno', () => {
+  test('nobody is asked where the kernel can have no pages', () => {
+    const [source, target] = [create('empty', 0), create('target', 0)];
+    expect(ioctl(target, IOC.clone, cloneRequest(source)).error).toBe(0);
+    expect(fuse.outbox.writeBacks).toEqual([]);
+  });
+
+  test('a failed clone answers its errno, as one whose pages could not be written back', () => {
     const target = create('target', 0);
-    later(target, IOC.clone, cloneRequest(file));
     engine.failNext = { method: 'cloneRange', error: new FsError('EINVAL', 'clone', 'unaligned') };
-    fuse.vfs.runRemap(fuse.outbox.remaps[0].id);
-    expect(parseAnswer(fuse.outbox.results[0].reply)).toMatchObject({ error: no('EINVAL'), body: NONE });
-  });
-
-  test('a dropped job lets go of its inodes', () => {
-    const target = create('target', 0);
+    expect(ioctl(target, IOC.clone, cloneRequest(file))).toMatchObject({ error: no('EINVAL'), body: NONE });
+    fuse.holds = true;
     later(target, IOC.clone, cloneRequest(file));
-    release(file);
-    fuse.call(OPCODE.UNLINK, 1, cstring('file'));
-    fuse.quiet(OPCODE.FORGET, file.ino, fill(fuse_forget_in, { nlookup: 1 }));
-    fuse.vfs.dropRemap(fuse.outbox.remaps[0].id);
-    expect(engine.exists(asIno(file.ino))).toBe(false);
-    expect(fuse.outbox.results).toEqual([]);
-    expect(() => fuse.vfs.dropRemap(fuse.outbox.remaps[0].id)).toThrow(/no remap job/);
+    expect(fuse.main('no device').map(({ error }) => error)).toEqual([no('EIO')]);
   });
 
-  test('the source survives until the job has run, though it is closed, unlinked and forgotten', () => {
+  test('the source survives until its turn comes, though it is closed, unlinked and forgotten', () => {
     const target = create('target', 0);
+    fuse.holds = true;
     later(target, IOC.clone, cloneRequest(file));
     release(file);
     fuse.call(OPCODE.UNLINK, 1, cstring('file'));
     fuse.quiet(OPCODE.FORGET, file.ino, fill(fuse_forget_in, { nlookup: 1 }));
     expect(engine.exists(asIno(file.ino))).toBe(true);
-    fuse.vfs.runRemap(fuse.outbox.remaps[0].id);
-    expect(parseAnswer(fuse.outbox.results[0].reply).error).toBe(0);
+    expect(fuse.main().map(({ error }) => error)).toEqual([0]);
     expect(engine.exists(asIno(file.ino))).toBe(false);
   });
 
@@ -215,11 +211,9 @@ describe('clone and dedupe', () => {
     const same = create('file2', 0);
     const run = (dstOffset: number): { bytesDeduped: number; status: number } => {
       const request = { token: token(file), srcOffset: 0, dstOffset, length: 4096 };
-      later(same, IOC.dedupe, encodeDedupeRequest(request));
-      fuse.vfs.runRemap(fuse.outbox.remaps.at(-1)?.id ?? 0);
-      const answer = parseAnswer(fuse.outbox.results.at(-1)?.reply ?? NONE);
+      const answer = ioctl(same, IOC.dedupe, encodeDedupeRequest(request));
       expect(answer.error).toBe(0);
-      return decodeDedupeAnswer(answer.body.subarray(16));
+      return decodeDedupeAnswer(answer.body);
     };
     expect(run(0)).toEqual({ bytesDeduped: 0, status: 1 });
     engine.cloneRange(asIno(file.ino), 0, asIno(same.ino), 0, 4096);
@@ -486,7 +480,7 @@ describe('file flags', () => {
     const body = fuse.ioctlBody(file.fh, cmd, input);
     body.writeUInt32LE(cmd === SETFLAGS ? 4 : 0, 24);
     body.writeUInt32LE(cmd === GETFLAGS ? 4 : 0, 28);
-    const answer = fuse.remap(OPCODE.IOCTL, file.ino, body, caller);
+    const answer = fuse.call(OPCODE.IOCTL, file.ino, body, caller);
     return { ...answer, body: answer.body.subarray(16) };
   };
   const word = (value: number): Buffer => {
@@ -500,9 +494,9 @@ describe('file flags', () => {
     expect(flagsIoctl(SETFLAGS, word(0x40 | 0x80)).error).toBe(0);
     expect(flagsIoctl(GETFLAGS, NONE).body.readUInt32LE()).toBe(0xc0);
     expect(ioctl(file, FSGETXATTR, NONE).body.readUInt32LE()).toBe(0xc0);
-    expect(fuse.outbox.results[0].after).toEqual([{ ino: file.ino, offset: -1, length: 0 }]);
+    expect(fuse.outbox.dropped).toContain(file.ino);
     const form = fuse.ioctlBody(file.fh, FSSETXATTR, fsxattr(0x8000));
-    expect(fuse.remap(OPCODE.IOCTL, file.ino, form).error).toBe(0);
+    expect(fuse.call(OPCODE.IOCTL, file.ino, form).error).toBe(0);
     expect(flagsIoctl(GETFLAGS, NONE).body.readUInt32LE()).toBe(0x0200_0000);
   });
 
