@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { cli, type Mounted, withMount } from './support/harness.js';
-import { run, sys, sysAs } from './support/run.js';
+import { run, sys, sysAs, tool } from './support/run.js';
 
 const USER = 12345;
 const OTHER = 23456;
@@ -86,6 +86,20 @@ describe('permissions of an ordinary user', () => {
       expect(sysAs(OTHER, 'getxattr', file, 'trusted.a', 10).errno).toBe('ENODATA');
       expect(sysAs(USER, 'setxattr', file, 'user.a', 'x', 0).errno).toBe('EACCES');
       expect(sysAs(OTHER, 'setxattr', file, 'user.a', 'x', 0).errno).toBe('0');
+    }));
+
+  it('an empty ACL is a removed one, and one that is not there is removed without an error', () =>
+    withMount({}, (m) => {
+      const directory = m.path('d');
+      mkdirSync(directory);
+      for (const name of ['default', 'access'].map((kind) => `system.posix_acl_${kind}`)) {
+        tool('setfacl', ['-m', 'u:12345:rwx', '-m', 'd:u:12345:rwx', directory]);
+        expect(tool('getfattr', ['-d', '-m', '-', directory])).toContain(name);
+        for (let times = 0; times < 2; times++) tool('setfattr', ['-n', name, '-v', '0x02000000', directory]);
+        tool('setfattr', ['-x', name, directory]);
+        expect(tool('getfattr', ['-d', '-m', '-', directory])).not.toContain(name);
+      }
+      expect(run('setfattr', ['-x', 'user.none', directory]).stderr).toContain('No such attribute');
     }));
 
   it('poison is not for everyone', () =>

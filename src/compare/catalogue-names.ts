@@ -314,6 +314,14 @@ export const NAME_CASES: Readonly<Record<string, readonly string[]>> = {
       'tree',
     ],
   ],
+  'xattrs: an ACL that is empty or absent is removed': [
+    ...['mkdir d 755', 'create a 644', 'setxattr d system.posix_acl_default 0 0'],
+    ...['setxattr d system.posix_acl_access 0 0', 'setxattr a system.posix_acl_access 0 0'],
+    ...['setxattr a system.posix_acl_default 0 0', 'removexattr d system.posix_acl_default'],
+    ...['removexattr a system.posix_acl_access', 'removexattr a system.posix_acl_default', 'flags a i'],
+    ...['removexattr a system.posix_acl_access', 'flags a -', 'user 1000'],
+    ...['removexattr d system.posix_acl_access', 'setxattr a system.posix_acl_access 0 0', 'user 0', 'tree'],
+  ],
   'O_TMPFILE: linked, not linked, exclusive': [
     ...[
       'mkdir d 755',

@@ -91,6 +91,11 @@ export const setxattr: Operation = (c, request, reply) => {
   reply.empty();
 };
 
+/** An ACL that is not there is as good as removed (xfs_set_acl): the kernel sends an empty one as a removal. */
+function removeAcl(c: VfsContext, inode: Inode, name: Uint8Array): void {
+  if (c.engine.getxattr(inode.ino, name) !== null) c.engine.removexattr(inode.ino, name);
+}
+
 /**
  * The mode follows the access ACL, and one that says no more than the mode can is not kept
  * (posix_acl_update_mode in fs/posix_acl.c).
@@ -99,7 +104,7 @@ function setAccessAcl(c: VfsContext, inode: Inode, acl: Buffer, killSetGid: bool
   const { bits, extended } = equivMode(acl);
   const { mode } = c.engine.getattr(inode.ino, c.attr);
   if (extended) c.engine.setxattr(inode.ino, ACL_ACCESS, acl, 0);
-  else if (c.engine.getxattr(inode.ino, ACL_ACCESS) !== null) c.engine.removexattr(inode.ino, ACL_ACCESS);
+  else removeAcl(c, inode, ACL_ACCESS);
   const kept = killSetGid ? mode & ~S_ISGID : mode;
   c.engine.setattr(inode.ino, { mode: (kept & ~PERMISSION_BITS) | bits });
 }
@@ -108,7 +113,8 @@ export const removexattr: Operation = (c, request, reply) => {
   const name = nameAt(request, 0);
   const inode = c.inodes.known(request.nodeid);
   refuseFixed(c, inode, 'removexattr', true);
-  c.engine.removexattr(inode.ino, name);
+  if (isAcl(name)) removeAcl(c, inode, name);
+  else c.engine.removexattr(inode.ino, name);
   reply.empty();
 };
 
