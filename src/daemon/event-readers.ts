@@ -1,9 +1,11 @@
 import { EVENTS_PAGE_BYTES } from '../control/codec.js';
 import type { ErrnoName } from '../errors.js';
+import { errnoOf } from '../errors.js';
 import type { EventBody, EventRing } from '../failure/event-ring.js';
+import { errorReply } from '../fuse/ioctl-reply.js';
 import { EVENT_OWNERS_MAX, EVENT_PATHS_MAX, EVENT_READERS_MAX } from '../limits.js';
 import type { EventsJob, FailureJob } from './bridge.js';
-import { errorReply, eventsReply, type Notifier } from './notifier.js';
+import { eventsReply, type Notifier } from './notifier.js';
 
 interface Waiting {
   readonly job: EventsJob;
@@ -134,6 +136,6 @@ export class EventReaders {
   }
 
   #refuse(unique: bigint, code: ErrnoName): void {
-    this.#reply(errorReply(unique, code));
+    this.#reply(errorReply(unique, errnoOf(code)));
   }
 }

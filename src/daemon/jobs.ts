@@ -1,14 +1,15 @@
 import createDebug from 'debug';
-import { FsError } from '../errors.js';
+import { errnoOf, FsError } from '../errors.js';
 import { type FailureEnv, finishFailure } from '../failure/chain.js';
 import { reportText } from '../failure/report.js';
+import { errorReply, ioctlReply } from '../fuse/ioctl-reply.js';
 import { BLOCK_SIZE } from '../types.js';
 import { GOINGDOWN_MODE } from '../vfs/jobs.js';
 import type { FailureJob, FileRange, GoingDownJob, MceKillJob, ToCore, WriteBackJob } from './bridge.js';
 import type { EventReaders } from './event-readers.js';
 import type { SharedGate } from './gate.js';
 import { describeError, type Log } from './log.js';
-import { errorReply, ioctlDone, type Notifier, poisonReply } from './notifier.js';
+import { type Notifier, poisonReply } from './notifier.js';
 
 const debug = createDebug('rmapfs:jobs');
 
@@ -114,7 +115,7 @@ export class Jobs {
   mceKill({ unique, pid, policy }: MceKillJob): void {
     try {
       this.#parts.env.choices.set(pid, policy);
-      this.#parts.notifier.reply(ioctlDone(unique));
+      this.#parts.notifier.reply(ioctlReply(unique));
     } catch (error) {
       this.#failed('mce-kill', error, unique);
     }
@@ -149,6 +150,6 @@ export class Jobs {
   #failed(what: string, error: unknown, unique: bigint | null): void {
     this.#parts.log('error', `${what}: ${describeError(error)}`);
     if (unique === null) return;
-    this.#parts.notifier.reply(errorReply(unique, error instanceof FsError ? error.code : 'EIO'));
+    this.#parts.notifier.reply(errorReply(unique, errnoOf(error instanceof FsError ? error.code : 'EIO')));
   }
 }

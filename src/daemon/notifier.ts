@@ -7,9 +7,8 @@ import {
   encodePoisonAnswer,
   encodePoisonRequest,
 } from '../control/codec.js';
-import { type ErrnoName, errnoOf } from '../errors.js';
 import type { Invalidator } from '../failure/chain.js';
-import { fuse_ioctl_out, fuse_out_header } from '../fuse/abi.js';
+import { ioctlReply } from '../fuse/ioctl-reply.js';
 import { invalInode } from '../fuse/notify.js';
 import type { EventsJob, FailureJob, FileRange } from './bridge.js';
 
@@ -52,20 +51,6 @@ export class Notifier implements Invalidator {
   }
 }
 
-/** The reply to a request whose handling failed here. */
-export function errorReply(unique: bigint, code: ErrnoName): Buffer {
-  const message = Buffer.alloc(fuse_out_header.size);
-  putHeader(message, unique, -errnoOf(code));
-  return message;
-}
-
-/** The reply to an ioctl that answers nothing. */
-export function ioctlDone(unique: bigint): Buffer {
-  const message = Buffer.alloc(fuse_out_header.size + fuse_ioctl_out.size);
-  putHeader(message, unique, 0);
-  return message;
-}
-
 /** The reply to a POISON ioctl. Its record comes back with the physical range that was meant. */
 export function poisonReply(job: FailureJob, unique: bigint, victims: number): Buffer {
   const record = encodePoisonRequest({ offset: job.physical, length: job.length, flags: 0, policy: 0 });
@@ -81,19 +66,4 @@ export function poisonReply(job: FailureJob, unique: bigint, victims: number): B
 export function eventsReply(job: EventsJob, page: EventsAnswer): Buffer {
   const record = encodeEventsAnswer(encodeEventsRequest(job), page);
   return ioctlReply(job.unique, record);
-}
-
-/** An ioctl's reply with its record. */
-function ioctlReply(unique: bigint, record: Buffer): Buffer {
-  const body = fuse_out_header.size + fuse_ioctl_out.size;
-  const message = Buffer.alloc(body + record.length);
-  putHeader(message, unique, 0);
-  record.copy(message, body);
-  return message;
-}
-
-function putHeader(message: Buffer, unique: bigint, error: number): void {
-  message.writeUInt32LE(message.length, fuse_out_header.at.len);
-  message.writeInt32LE(error, fuse_out_header.at.error);
-  message.writeBigUInt64LE(unique, fuse_out_header.at.unique);
 }

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { errnoOf } from '../errors.js';
+import { errorReply } from '../fuse/ioctl-reply.js';
 import { PTRACE_STOP_WAIT_MS } from '../limits.js';
 import { takeFault } from '../native.js';
 import { BLOCK_SHIFT } from '../types.js';
-import { errorReply } from './notifier.js';
 
 /**
  * The process of a thread that waits in a page fault, 0 for one that is in a system call (proc_pid_syscall(5): -1
@@ -27,5 +28,5 @@ export function faultingProcess(tid: number): number {
  */
 export function faultAnswerer(fuseFd: number): (unique: bigint, pid: number, tid: number) => boolean {
   return (unique, pid, tid) =>
-    takeFault(fuseFd, errorReply(unique, 'EIO'), pid, tid, BLOCK_SHIFT, PTRACE_STOP_WAIT_MS);
+    takeFault(fuseFd, errorReply(unique, errnoOf('EIO')), pid, tid, BLOCK_SHIFT, PTRACE_STOP_WAIT_MS);
 }

@@ -8,7 +8,7 @@ import { NAME_MAX_BYTES } from '../limits.js';
 import { BLOCK_SIZE, type Ino, MAX_FILE_SIZE, ROOT_INO, type Time } from '../types.js';
 import { ACL_ACCESS, chmodMasq } from './acl.js';
 import type { Operation, VfsContext } from './context.js';
-import type { Inode } from './inodes.js';
+import type { Inode } from './inode-cache.js';
 import { isDirectory, MODE_BITS, S_IFMT } from './mode.js';
 import { dropPrivileges, flagsOf, modeAfter, refuseFixed } from './rules.js';
 

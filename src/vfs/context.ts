@@ -6,7 +6,7 @@ import type { Request } from '../fuse/request.js';
 import { asBytes, asIno, type CachePolicy, type Clock, type Time } from '../types.js';
 import type { AccessTimes } from './access-times.js';
 import type { HandleTable } from './handles.js';
-import type { InodeTable } from './inodes.js';
+import type { InodeCache } from './inode-cache.js';
 import type { Outbox } from './jobs.js';
 import type { LayoutQueue } from './layouts.js';
 import type { ReportStore } from './reports.js';
@@ -37,7 +37,7 @@ export interface VfsContext {
    * process. False: nothing was taken over.
    */
   readonly takeFault: (unique: bigint, pid: number, tid: number) => boolean;
-  readonly inodes: InodeTable;
+  readonly inodes: InodeCache;
   readonly handles: HandleTable;
   readonly reports: ReportStore;
   readonly layouts: LayoutQueue;

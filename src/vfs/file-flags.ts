@@ -7,7 +7,7 @@ import {
 } from '../engine/layout.js';
 import { FsError } from '../errors.js';
 import type { VfsContext } from './context.js';
-import type { Inode } from './inodes.js';
+import type { Inode } from './inode-cache.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 import { flagsOf } from './rules.js';
 

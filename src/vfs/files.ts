@@ -25,7 +25,7 @@ import { noteAccess } from './access-times.js';
 import { secondsOf } from './attributes.js';
 import type { Operation, VfsContext } from './context.js';
 import type { Handle } from './handles.js';
-import type { Inode } from './inodes.js';
+import type { Inode } from './inode-cache.js';
 import {
   FALLOC_FL_KEEP_SIZE,
   isDirectory,

@@ -2,14 +2,14 @@ import type { Engine } from '../engine/api.js';
 import { CorruptionError, errnoOf, FsError } from '../errors.js';
 import type { FileRange } from '../failure/job.js';
 import { type Ino, ROOT_INO } from '../types.js';
-import type { InodeTable } from './inodes.js';
+import type { InodeCache } from './inode-cache.js';
 import type { Outbox } from './jobs.js';
 
 const EIO = errnoOf('EIO');
 
 export interface Guarded {
   readonly engine: Engine;
-  readonly inodes: InodeTable;
+  readonly inodes: InodeCache;
   readonly outbox: Outbox;
 }
 

@@ -1,6 +1,6 @@
 import { FsError } from '../errors.js';
 import { CLONE_TOKENS_PER_HANDLE_MAX } from '../limits.js';
-import type { Inode, InodeTable } from './inodes.js';
+import type { Inode, InodeCache } from './inode-cache.js';
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from './mode.js';
 
 /** An open file or directory. */
@@ -25,10 +25,10 @@ export const canRemapInto = (handle: Handle): boolean => canWrite(handle) && (ha
 export class HandleTable {
   readonly #byFh = new Map<number, Handle>();
   readonly #byToken = new Map<string, Handle>();
-  readonly #inodes: InodeTable;
+  readonly #inodes: InodeCache;
   #last = 0;
 
-  constructor(inodes: InodeTable) {
+  constructor(inodes: InodeCache) {
     this.#inodes = inodes;
   }
 

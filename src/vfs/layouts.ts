@@ -1,11 +1,11 @@
 import { FsError } from '../errors.js';
 import type { FileRange } from '../failure/job.js';
+import { errorReply } from '../fuse/ioctl-reply.js';
 import type { Request } from '../fuse/request.js';
 import { LAYOUT_ROUNDS_MAX, LAYOUT_WAITING_MAX, PARKED_BYTES_MAX } from '../limits.js';
 import { BLOCK_SIZE, type Ino } from '../types.js';
 import { Closing, type PageGate } from './closing.js';
-import type { Inode, InodeTable } from './inodes.js';
-import { ioctlReply } from './ioctl-reply.js';
+import type { Inode, InodeCache } from './inode-cache.js';
 import type { Outbox } from './jobs.js';
 
 /** An operation that gives file ranges other blocks, or shares them. */
@@ -62,7 +62,7 @@ export class LayoutQueue {
   readonly #queue: Waiting[] = [];
   readonly #ready: { message: Buffer; isLook: boolean }[] = [];
   readonly #parked: Buffer[] = [];
-  readonly #inodes: InodeTable;
+  readonly #inodes: InodeCache;
   readonly #outbox: Outbox;
   readonly #gate: PageGate;
   readonly #pathOf: (ino: Ino) => string | null;
@@ -80,7 +80,7 @@ export class LayoutQueue {
    * @param execute carries a remap out, or refuses it, and returns the whole reply
    */
   constructor(
-    inodes: InodeTable,
+    inodes: InodeCache,
     outbox: Outbox,
     gate: PageGate,
     isOurs: () => boolean,
@@ -248,7 +248,7 @@ export class LayoutQueue {
       const reply = this.#execute(remap, refused);
       this.#outbox.dropAttributes([remap.destination.ino, remap.source.ino]);
       this.#outbox.answer(reply);
-    } else if (refused !== null) this.#outbox.answer(ioctlReply(waiting.look.unique, refused.errno, null));
+    } else if (refused !== null) this.#outbox.answer(errorReply(waiting.look.unique, refused.errno));
     else this.#ready.push({ message: waiting.look.message, isLook: true });
     this.#release(waiting);
   }

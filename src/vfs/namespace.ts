@@ -24,7 +24,7 @@ import { noteAccess } from './access-times.js';
 import { ACL_ACCESS, ACL_DEFAULT, createMasq } from './acl.js';
 import { secondsOf } from './attributes.js';
 import type { Operation, VfsContext } from './context.js';
-import type { Inode } from './inodes.js';
+import type { Inode } from './inode-cache.js';
 import {
   isDirectory,
   isRegular,

@@ -1,7 +1,7 @@
 import { INODE_FLAG_APPEND, INODE_FLAG_IMMUTABLE } from '../engine/layout.js';
 import { FsError } from '../errors.js';
 import type { VfsContext } from './context.js';
-import type { Inode } from './inodes.js';
+import type { Inode } from './inode-cache.js';
 import { MODE_BITS, O_ACCMODE, O_APPEND, O_RDONLY, O_TRUNC, S_ISGID, S_ISUID, withoutSetId } from './mode.js';
 
 /** Rules that several operations share: immutable and append-only files and set-id bits. */

@@ -2,12 +2,12 @@ import { decodeScrubRequest, encodeScrubAnswer } from '../control/codec.js';
 import { SCRUB_FLAG } from '../control/protocol.js';
 import type { ScrubbedRange } from '../engine/api.js';
 import { CorruptionError, FsError } from '../errors.js';
+import { ioctlReply } from '../fuse/ioctl-reply.js';
 import { SCRUB_STEP_MAX_BYTES } from '../limits.js';
 import { BLOCK_SIZE } from '../types.js';
 import type { VfsContext } from './context.js';
 import { isLatent, latentFound } from './failure-control.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
-import { ioctlReply } from './ioctl-reply.js';
 
 /**
  * One step of a scrub, from where the last one ended: the position is the mount's, so a scrub that was stopped goes on
@@ -29,7 +29,7 @@ export function scrub(c: VfsContext, call: IoctlCall): IoctlResult {
   const { unique, pid } = call;
   // The record is the core's to use again: it is copied before main gets it.
   const reply = (report: number): Uint8Array =>
-    ioctlReply(unique, 0, encodeScrubAnswer(call.output, { ...answer, report }));
+    ioctlReply(unique, encodeScrubAnswer(call.output, { ...answer, report }));
   latentFound(c, latent, { by: 'scrub', pid, accessor: 0, reply });
   return 'later';
 }

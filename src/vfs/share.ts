@@ -9,7 +9,7 @@ import { errnoOf, FsError } from '../errors.js';
 import type { FileRange } from '../failure/job.js';
 import type { VfsContext } from './context.js';
 import { canRead, canRemapInto, canWrite, type Handle } from './handles.js';
-import type { Inode } from './inodes.js';
+import type { Inode } from './inode-cache.js';
 import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 import { isDirectory, isRegular } from './mode.js';
 import { dropPrivileges, refuseFixed, withoutFsetid } from './rules.js';

@@ -3,6 +3,7 @@ import type { Engine } from '../engine/api.js';
 import { broken, errnoOf, FsError } from '../errors.js';
 import { INIT_FLAG, INIT_FLAG2, OPCODE, OPCODE_LIMIT, OPCODE_NAMES } from '../fuse/abi.js';
 import { DirentWriter } from '../fuse/dirents.js';
+import { errorReply, ioctlReply } from '../fuse/ioctl-reply.js';
 import type { Connection } from '../fuse/negotiate.js';
 import type { Reply } from '../fuse/reply.js';
 import type { Request } from '../fuse/request.js';
@@ -29,9 +30,8 @@ import {
 } from './files.js';
 import { enter, judge, shutDown } from './guard.js';
 import { HandleTable } from './handles.js';
-import { InodeTable } from './inodes.js';
+import { InodeCache } from './inode-cache.js';
 import { ioctl } from './ioctl.js';
-import { ioctlReply } from './ioctl-reply.js';
 import { GOINGDOWN_MODE, GOINGDOWN_REASON, type Outbox } from './jobs.js';
 import { faultOn, madeAgain, noteBlock, noteLatent } from './latent.js';
 import { LayoutQueue, Parked, type Remap } from './layouts.js';
@@ -140,7 +140,6 @@ const OPERATIONS: readonly (Operation | undefined)[] = (() => {
   return table;
 })();
 
-const NO_RECORD = new Uint8Array(0);
 const ENOSYS = errnoOf('ENOSYS');
 
 /** The filesystem as the kernel sees it: POSIX operations over the engine. */
@@ -149,7 +148,7 @@ export class Vfs {
 
   constructor(options: VfsOptions, reply: Reply) {
     const { engine, outbox } = options;
-    const inodes = new InodeTable((ino) => this.#inactivate(ino));
+    const inodes = new InodeCache((ino) => this.#inactivate(ino));
     this.#context = {
       engine,
       clock: options.clock,
@@ -305,9 +304,9 @@ export class Vfs {
     try {
       if (refused !== null) throw refused;
       caller.tid = remap.tid;
-      return ioctlReply(remap.unique, 0, remap.run());
+      return ioctlReply(remap.unique, remap.run());
     } catch (error) {
-      return ioctlReply(remap.unique, this.#failed(error, 'a remap'), null);
+      return errorReply(remap.unique, this.#failed(error, 'a remap'));
     }
   }
 
@@ -334,7 +333,8 @@ export class Vfs {
     const cached = inodes.inos().filter((ino) => ino !== ROOT_INO);
     const ranges = cached.map((ino) => ({ ino, offset: 0, length: 0 }));
     // Nothing is copied back: the caller's word stays as it is.
-    outbox.ran(errno === 0 ? ranges : [], ioctlReply(unique, errno, errno === 0 ? NO_RECORD : null));
+    if (errno === 0) outbox.ran(ranges, ioctlReply(unique));
+    else outbox.ran([], errorReply(unique, errno));
   }
 
   /** Metadata are lost and all owners of data were told. */

@@ -11,7 +11,7 @@ import { XATTR_LIST_MAX_BYTES, XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES } fro
 import { ACL_ACCESS, ACL_DEFAULT, checkAcl, equivMode } from './acl.js';
 import type { Operation, VfsContext } from './context.js';
 import { checkPolicyXattr } from './file-policy.js';
-import type { Inode } from './inodes.js';
+import type { Inode } from './inode-cache.js';
 import { PERMISSION_BITS, S_ISGID } from './mode.js';
 import { isCapability, refuseFixed } from './rules.js';
 

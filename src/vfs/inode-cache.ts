@@ -30,7 +30,7 @@ export type Inactivate = (ino: Ino) => void;
  * The kernel's references. A node id is the inode number: it cannot be given to another inode while the
  * kernel holds one, because the inode is freed only when its lookups and users are zero.
  */
-export class InodeTable {
+export class InodeCache {
   readonly #byIno = new Map<number, Inode>();
   readonly #inactivate: Inactivate;
 
