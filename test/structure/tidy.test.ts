@@ -8,6 +8,7 @@ import {
   longLines,
   markers,
   nonAscii,
+  sharedClassNames,
   swallowedErrors,
   switchedTests,
   unsafeTypes,
@@ -25,6 +26,15 @@ const sample = (text: string, path = 'src/sample.ts'): Source => ({ path, text }
 
 describe('tidy', () => {
   it('finds the sources', () => expect(TYPESCRIPT.length).toBeGreaterThan(10));
+  it('has one class a name', () => expect(sharedClassNames(readSources(['src'], ['.ts']))).toEqual([]));
+  it('notices two classes of one name', () =>
+    expect(
+      sharedClassNames([
+        sample('export class Table {}', 'src/a.ts'),
+        sample('export class Table {}', 'src/b.ts'),
+        sample('class Table {}', 'src/c.ts'),
+      ]),
+    ).toEqual(['Table is a class of src/a.ts and of src/b.ts']));
   it('is ASCII', () => expect(CODE.flatMap(nonAscii)).toEqual([]));
   it('has no leftover markers', () => expect(CODE.flatMap(markers)).toEqual([]));
   it('has no long lines', () => expect(CODE.flatMap(longLines)).toEqual([]));

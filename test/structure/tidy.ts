@@ -189,3 +189,15 @@ function isTypeOfOwnInterface(source: Source, name: string): boolean {
   });
   return declaresType && referred;
 }
+
+/** Exported classes that share their name with one of another file. */
+export function sharedClassNames(sources: readonly Source[]): string[] {
+  const home = new Map<string, string>();
+  return sources.flatMap(({ path, text }) =>
+    [...text.matchAll(/^export (?:abstract )?class (\w+)/gm)].flatMap(([, name]) => {
+      const other = home.get(name);
+      home.set(name, path);
+      return other === undefined ? [] : [`${name} is a class of ${other} and of ${path}`];
+    }),
+  );
+}
