@@ -2,6 +2,7 @@ import {
   ROOT_WORDS,
   SB,
   SB_STATE_CLEAN,
+  SB_STATE_LOST,
   SB_STATE_SHUTDOWN,
   TREE_SLOTS,
   TREES,
@@ -39,6 +40,7 @@ export function checkSuperblocks(media: Media, current: Superblock, problems: Pr
     checkValues(wordsOf(media, otherBlock), current, (text) => add(otherBlock, text));
     return;
   }
+  if (current.metadataLost) add(ownBlock, `it was shut down for lost metadata: ${current.shutdownReason}`);
   checkValues(wordsOf(media, ownBlock), current, (text) => add(ownBlock, text));
   checkOther(media, current, 1 - number, (text) => add(otherBlock, text));
 }
@@ -50,9 +52,10 @@ function wordsOf(media: Media, block: number): Uint32Array {
 
 /** What can be said of a valid slot by itself. */
 function checkValues(words: Uint32Array, sb: Superblock, add: (text: string) => void): void {
-  const unknown = words[SB.state] & ~(SB_STATE_CLEAN | SB_STATE_SHUTDOWN);
+  const unknown = words[SB.state] & ~(SB_STATE_CLEAN | SB_STATE_SHUTDOWN | SB_STATE_LOST);
   if (unknown !== 0) add(`unknown bits 0x${(unknown >>> 0).toString(16)} in its state`);
   if (sb.clean && sb.shutdown) add('it is marked as unmounted cleanly and as shut down');
+  if (sb.metadataLost && !sb.shutdown) add('it says that metadata were lost, and has no shutdown');
   if (sb.txid < FIRST_TXID) add(`transaction ${sb.txid}, the first one is ${FIRST_TXID}`);
   if (sb.lastIno > MAX_INO) add(`the highest inode number is ${sb.lastIno}, the limit is ${MAX_INO}`);
   if (!isPadded(words, SB.label, LABEL_MAX_BYTES, sb.label)) add('its label is not UTF-8 padded with zeros');

@@ -66,6 +66,7 @@ export class FailureOps {
       if (lost.has(block) || !this.#store.nodes.isUsed(block)) this.#store.nodes.setBad(block, true);
     });
     let { reason, repaired } = this.#rebuild(lost);
+    const areNodesLost = reason !== null;
     reason ??= superblock;
     try {
       const marked = this.#data.poison(physical, length, latent);
@@ -81,7 +82,7 @@ export class FailureOps {
       if (reason === null || !cannot) throw error;
       return this.#blocks(physical, length);
     } finally {
-      if (reason !== null) trx.freeze(reason);
+      if (reason !== null) trx.freeze(reason, areNodesLost);
       this.damage = { repaired, lost: reason };
     }
   }

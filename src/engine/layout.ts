@@ -48,6 +48,8 @@ export const SB = {
 } as const;
 export const SB_STATE_CLEAN = 1;
 export const SB_STATE_SHUTDOWN = 2;
+/** With a shutdown: what was lost to failed memory is metadata, and must be repaired before anything is changed. */
+export const SB_STATE_LOST = 4;
 /** A root entry: block (0 = empty tree), height (1 = the root is a leaf), record count low, high. */
 export const ROOT_WORDS = 4;
 export const TREE_SLOTS = 16;

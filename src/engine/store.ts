@@ -109,6 +109,7 @@ export function openStore(media: Media, options: StoreOptions): Store {
       return false;
     });
   }
+  if (superblock.metadataLost) lost.push(superblock.shutdownReason);
   if (lost.length > 0 && !media.readOnly) throw damagedRegion(lost[0]);
   const c = trees.chunk.cursor();
   for (let ok = c.seek(0, 0, 0, 0); ok; ok = c.next()) {
@@ -180,6 +181,7 @@ function emptySuperblock(blocks: number, format: FormatOptions): Superblock {
     label: format.label,
     clean: true,
     shutdown: false,
+    metadataLost: false,
     shutdownReason: '',
     lastIno: 1,
     inodeCount: 0,

@@ -9,6 +9,7 @@ import {
   SB_MAGIC_HI,
   SB_MAGIC_LO,
   SB_STATE_CLEAN,
+  SB_STATE_LOST,
   SB_STATE_SHUTDOWN,
   TREE_SLOTS,
   WORDS_PER_BLOCK,
@@ -30,6 +31,8 @@ export interface Superblock {
   label: string;
   clean: boolean;
   shutdown: boolean;
+  /** The shutdown was for metadata on failed memory: which they are may stand nowhere. */
+  metadataLost: boolean;
   /** Why; cut at SHUTDOWN_REASON_MAX_BYTES. Empty without a shutdown, or when no reason was kept. */
   shutdownReason: string;
   lastIno: number;
@@ -50,6 +53,9 @@ const join = (lo: number, hi: number): number => lo + hi * 2 ** 32;
 /** Block numbers of the two slots of a filesystem of `blocks` blocks. */
 export const slotBlock = (slot: number, blocks: number): number => (slot === 0 ? 0 : blocks - 1);
 
+const stateOf = ({ clean, shutdown, metadataLost }: Superblock): number =>
+  (clean ? SB_STATE_CLEAN : 0) | (shutdown ? SB_STATE_SHUTDOWN : 0) | (metadataLost ? SB_STATE_LOST : 0);
+
 /** Writes a slot into the region. The caller flushes. */
 export function writeSlot(media: Media, slot: number, sb: Superblock): void {
   const block = asPhys(slotBlock(slot, sb.blocks));
@@ -63,7 +69,7 @@ export function writeSlot(media: Media, slot: number, sb: Superblock): void {
   image[SB.txidLo] = sb.txid >>> 0;
   image[SB.txidHi] = Math.floor(sb.txid / 2 ** 32);
   sb.uuid.copy(bytes, SB.uuid * 4);
-  image[SB.state] = (sb.clean ? SB_STATE_CLEAN : 0) | (sb.shutdown ? SB_STATE_SHUTDOWN : 0);
+  image[SB.state] = stateOf(sb);
   image[SB.lastIno] = sb.lastIno;
   image[SB.inodeCount] = sb.inodeCount;
   image[SB.freeBlocks] = sb.freeBlocks;
@@ -127,6 +133,7 @@ export function readSlot(media: Media, slot: number, block: number): SlotState {
       label: text(SB.label, LABEL_MAX_BYTES),
       clean: (state & SB_STATE_CLEAN) !== 0,
       shutdown: (state & SB_STATE_SHUTDOWN) !== 0,
+      metadataLost: (state & SB_STATE_LOST) !== 0,
       shutdownReason: text(SB.shutdownReason, SHUTDOWN_REASON_MAX_BYTES),
       lastIno: word(SB.lastIno),
       inodeCount: word(SB.inodeCount),

@@ -44,6 +44,8 @@ export class Trx implements Transaction {
   #committedLastIno: number;
   /** Why nothing may be changed any more, or null. */
   #stopped: string | null = null;
+  /** Metadata are lost to failed memory. */
+  #lost = false;
   /** The last commit has the mark of a shutdown. */
   #marked = false;
   /** Nodes that cannot be read are in use: nothing may be moved that a commit would like to move. */
@@ -309,6 +311,7 @@ export class Trx implements Transaction {
       txid: nodes.txid,
       clean,
       shutdown: false,
+      metadataLost: false,
       shutdownReason: '',
       lastIno: counters.lastIno,
       inodeCount: counters.inodeCount,
@@ -318,9 +321,10 @@ export class Trx implements Transaction {
     };
   }
 
-  /** Forbids every later change, and leaves the rest of a shutdown to stop(). */
-  freeze(reason: string): void {
+  /** Forbids every later change, and leaves the rest of a shutdown to stop(). `lost`: for metadata on failed memory. */
+  freeze(reason: string, lost = false): void {
     this.#stopped ??= reason;
+    this.#lost ||= lost;
   }
 
   /**
@@ -333,7 +337,14 @@ export class Trx implements Transaction {
     if (this.#marked || media.readOnly) return;
     this.#marked = true;
     const shutdownReason = this.#stopped ?? reason;
-    const marked = { ...superblock, txid: nodes.txid, clean: false, shutdown: true, shutdownReason };
+    const marked = {
+      ...superblock,
+      txid: nodes.txid,
+      clean: false,
+      shutdown: true,
+      metadataLost: this.#lost,
+      shutdownReason,
+    };
     writeSlot(media, marked.txid % 2, marked);
     media.flush();
     Object.assign(superblock, marked);

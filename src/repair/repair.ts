@@ -140,6 +140,7 @@ function newSuperblock(r: Repair, overlay: OverlayMedia, room: readonly number[]
     txid,
     clean: true,
     shutdown: false,
+    metadataLost: false,
     shutdownReason: '',
     lastIno: r.lastIno,
     inodeCount: roots[TREES.inode.id].count,

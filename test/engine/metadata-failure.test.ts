@@ -1,6 +1,7 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, test } from 'vitest';
 import { checkData } from '../../src/check/data.js';
 import { checkNamespace } from '../../src/check/namespace.js';
+import { checkRegion } from '../../src/check/region.js';
 import { checkTree } from '../../src/check/tree.js';
 import type { Owner } from '../../src/engine/api.js';
 import { openEngine, type RegionEngine } from '../../src/engine/index.js';
@@ -8,6 +9,7 @@ import { S_IFREG } from '../../src/engine/mode.js';
 import { newReadPlan } from '../../src/engine/read.js';
 import type { Media } from '../../src/media/media.js';
 import { memoryMedia } from '../../src/media/memory.js';
+import { repairRegion } from '../../src/repair/repair.js';
 import { asIno, asPhys, BLOCK_SIZE, ROOT_INO } from '../../src/types.js';
 import { planned } from '../support/data-env.js';
 import { FakeClock } from '../support/mem-context.js';
@@ -139,6 +141,24 @@ function expectShutDown(media: Media, engine: RegionEngine, kind: string, owners
   if (kind === 'superblock') expect(problems(openEngine(media, { clock }))).toEqual([]);
   else expect(() => openEngine(media, { clock })).toThrow(/bad block.*fsck --repair/);
 }
+
+test('the whole device: where nothing can be recorded, the mark tells fsck and the next mount', () => {
+  const { media, engine } = mounted(makeSmallImage());
+  engine.poison(0, BLOCKS * BLOCK_SIZE, false);
+  expect(engine.damage.lost).not.toBeNull();
+  engine.shutdown(engine.damage.lost ?? '');
+  engine.close();
+  const { problems: found } = checkRegion(media);
+  expect(found.map(({ detail }) => detail).join()).toMatch(/shut down for lost metadata: a node of the/);
+  expect(() => openEngine(media, { clock })).toThrow(/bad block.*fsck --repair/);
+  expect(
+    openEngine(memoryMedia(BLOCKS, { image: media.bytes(asPhys(0), BLOCKS), readOnly: true }), { clock }).info
+      .wasShutdown,
+  ).toMatch(/bad block/);
+  repairRegion(media, { dryRun: false, now: 1 });
+  expect(checkRegion(media).problems).toEqual([]);
+  expect(openEngine(media, { clock }).lookup(ROOT_INO, name('d'))).not.toBe(0);
+});
 
 describe('every block of a region in turn, its contents destroyed, each on a fresh copy', () => {
   let image: Buffer;

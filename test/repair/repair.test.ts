@@ -78,7 +78,7 @@ describe('what a repair does', () => {
       harmBlock(media, block, (words) => words.fill(length, word + 1, word + 2), 'node');
       const { engine: after } = repaired(media);
       expect(after.badBlocks(0, 9)).toMatchObject([{ physical: 400 * BLOCK_SIZE, length: BLOCK_SIZE }]);
-      expect(after.space().free).toBe(before.superblock.freeBlocks);
+      expect(after.store.space.freeBlocks).toBe(before.superblock.freeBlocks);
     },
   );
 
