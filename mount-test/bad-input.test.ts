@@ -156,6 +156,16 @@ describe('mount refuses', () => {
       expectMountRefused(m, /truncated|shorter|smaller|size/);
     }));
 
+  it('a region whose nodes are damaged: a sentence, and what to do', () =>
+    withMount({ damaged: true }, async (m) => {
+      writeFileSync(m.path('f'), 'x');
+      await m.umount();
+      const region = openSync(m.region, 'r+');
+      writeSync(region, Buffer.alloc(62 * 4096, 0xdd), 0, 62 * 4096, 4096);
+      closeSync(region);
+      expectMountRefused(m, /the region is damaged \(corruption in block .*\); run rmapfs fsck --repair/);
+    }));
+
   it('a region of another version', () =>
     withRegion({}, (m) => {
       m.mkfs();

@@ -4,6 +4,7 @@ import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_
 import type { Engine } from '../engine/api.js';
 import type { PublishEvent } from '../engine/events.js';
 import { openEngine, probe, uuidText } from '../engine/index.js';
+import { CorruptionError } from '../errors.js';
 import type { EventBody } from '../failure/event-ring.js';
 import { Channel, type ChannelEnd, type ChannelHooks, type FuseDevice } from '../fuse/channel.js';
 import { invalInode } from '../fuse/notify.js';
@@ -242,12 +243,18 @@ function claimMedia({ claims, nouuid, region, readOnly }: CoreOptions, media: Re
   return claimUuid(claims, uuidText(found.sb.uuid), `process ${process.pid}, ${region}`, readOnly);
 }
 
+/** Damage that the mount came upon is for its user to repair; all else that is unexpected comes with its stack. */
+const reasonOf = (error: unknown, region: string): string =>
+  error instanceof CorruptionError
+    ? `the region is damaged (${error.message}); run rmapfs fsck --repair ${region}`
+    : describeError(error);
+
 function main(options: CoreOptions): void {
   let end: ChannelEnd;
   try {
     end = serve(options);
   } catch (error) {
-    end = { clean: false, reason: describeError(error) };
+    end = { clean: false, reason: reasonOf(error, options.region) };
   }
   options.port.postMessage({ type: 'ended', ...end } satisfies FromCore);
   options.port.close();
