@@ -44,13 +44,17 @@
         "native/exec/filter.c",
         "native/exec/fsmap.c",
         "native/exec/main.c",
+        "native/exec/mount.c",
+        "native/exec/pool.c",
         "native/exec/region.c",
+        "native/exec/serve.c",
         "native/exec/supervise.c",
         "native/exec/target.c",
         "native/exec/worker.c"
       ],
-      "cflags": ["-Wall", "-Wextra", "-Wpedantic"],
-      "cflags_c": ["-std=c11"]
+      "cflags": ["-Wall", "-Wextra", "-Wpedantic", "-pthread"],
+      "cflags_c": ["-std=c11"],
+      "libraries": ["-pthread"]
     },
     {
       "target_name": "rmapfs-agent",

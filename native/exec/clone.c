@@ -108,7 +108,7 @@ static int clone(const struct target *target, const struct ranges *ranges)
 	struct rmapfs_clone request;
 	int error;
 
-	if (from->stat.st_dev != to->stat.st_dev)
+	if (from->is_foreign)
 		return -EXDEV;
 	if (S_ISDIR(from->stat.st_mode) || S_ISDIR(to->stat.st_mode))
 		return -EISDIR;
@@ -142,11 +142,6 @@ static int clone_from(const struct target *target, const struct file *to, int so
 	struct file from;
 	int error = file_open(target, source, &from);
 
-	/* An O_PATH descriptor is none for the kernel either. */
-	if (error == 0 && (from.flags & O_PATH) != 0) {
-		file_close(&from);
-		error = -EBADF;
-	}
 	if (error != 0)
 		return error;
 	ranges->from = &from;
@@ -179,6 +174,11 @@ int serve_clone_range(const struct target *target, const struct file *to, uint64
 	return clone_from(target, to, (int)range.src_fd, &ranges);
 }
 
+static bool may_dedupe(const struct target *target, const struct file *to)
+{
+	return file_writable(to) || target->fsuid == 0 || to->stat.st_uid == target->fsuid;
+}
+
 /*
  * may_dedupe_file(): root, a descriptor open for writing, the owner, or who may write to the file. Answers
  * the descriptor to do it by: the file's own, or one that is open for writing; or -EPERM.
@@ -188,7 +188,7 @@ static int dedupe_descriptor(const struct target *target, const struct file *to)
 	char path[64];
 	int fd;
 
-	if (file_writable(to) || target->fsuid == 0 || to->stat.st_uid == target->fsuid)
+	if (may_dedupe(target, to))
 		return to->fd;
 	if (!S_ISREG(to->stat.st_mode))
 		return -EPERM;
@@ -221,8 +221,6 @@ static int dedupe_by(const struct target *target, int fd, const struct rmapfs_cl
 		.dst_offset = clamp_offset(ranges->dst_offset),
 	};
 
-	if (to->stat.st_dev != ranges->from->stat.st_dev)
-		return -EXDEV;
 	if (S_ISDIR(to->stat.st_mode))
 		return -EISDIR;
 	if (!S_ISREG(to->stat.st_mode))
@@ -250,6 +248,9 @@ static int dedupe_one(const struct target *target, const struct rmapfs_clone_tok
 
 	if (status != 0)
 		return status;
+	/* Whether the caller may write to it is not asked there: others may, or nobody. */
+	if (to->is_foreign)
+		return may_dedupe(target, to) || (to->stat.st_mode & S_IWOTH) != 0 ? -EXDEV : -EPERM;
 	fd = dedupe_descriptor(target, to);
 	if (fd < 0)
 		return fd;
@@ -265,10 +266,6 @@ static void dedupe_into(const struct target *target, const struct rmapfs_clone_t
 	struct file to;
 	int error = file_open(target, (int)info->dest_fd, &to);
 
-	if (error == 0 && (to.flags & O_PATH) != 0) {
-		file_close(&to);
-		error = -EBADF;
-	}
 	if (error != 0) {
 		info->status = error;
 		return;

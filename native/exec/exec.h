@@ -10,6 +10,7 @@
 #define RMAPFS_EXEC_H
 
 #include <limits.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,10 +45,60 @@ int install_filter(void);
  */
 _Noreturn void supervise(char **command, const sigset_t *mask, int front);
 
+/* A call as it was received. */
+struct call {
+	struct call *next;
+	int listener;
+	uint64_t mount; /* as in struct descriptor: of the descriptor that the call is made on */
+	struct seccomp_notif request;
+	/* The last member, for the kernel may read more of it than this program was built with. */
+	struct seccomp_notif_resp answer;
+};
+
+/* serve.c. What a call takes in memory where the kernel's answer has `answer_bytes`. */
+size_t call_bytes(size_t answer_bytes);
+/* Whether the caller still waits. */
+bool call_valid(const struct call *call);
+/* Asks the mount. Returns 0, a negative errno or LET_PASS. */
+int call_serve(const struct call *call);
+void call_answer(struct call *call, int result);
+
+/*
+ * pool.c: has the call served and freed by a thread for its mount. Returns false where memory or threads have run out
+ * and none will serve it.
+ */
+bool pool_serve(struct call *call);
+/* Whether no call is being served. */
+bool pool_is_idle(void);
+
+/* A mount that may be no rmapfs mount is never asked. */
+#define NOT_FUSE 0
+
+/* What procfs tells of a descriptor. */
+struct descriptor {
+	int flags; /* of open(2) */
+	uint64_t mount; /* a number for each FUSE filesystem, or NOT_FUSE */
+};
+
+/* A line of proc_pid_mountinfo(5). */
+struct mountinfo {
+	int id;
+	dev_t device;
+	char *type;
+	char *source;
+};
+
+/* mount.c. Returns 0 or a negative errno, and never waits for a mount. */
+int descriptor_look(pid_t tid, int number, struct descriptor *descriptor);
+/* Changes the line, which the strings point into. */
+bool mountinfo_parse(char *line, struct mountinfo *out);
+
 /* A thread that waits in one of the calls. */
 struct target {
 	int listener;
 	uint64_t id;
+	uint64_t mount; /* that its call is for, as in struct descriptor */
+	dev_t device; /* of that mount */
 	pid_t tid;
 	pid_t tgid;
 	uid_t fsuid;
@@ -56,7 +107,7 @@ struct target {
 };
 
 /* target.c. All return 0 (or a descriptor) or a negative errno. */
-int target_open(struct target *target, int listener, uint64_t id, pid_t tid);
+int target_open(struct target *target, const struct call *call);
 void target_close(struct target *target);
 /* Whether the thread still waits: what was read from it before is its own. */
 bool target_valid(const struct target *target);
@@ -86,14 +137,15 @@ int array_flush(struct array *array);
 int target_ioctl(const struct target *target, int fd, unsigned long request, void *record, size_t size,
 		 uint64_t bytes);
 
-/* A descriptor of the target, copied, and what it is. */
+/* A descriptor of the target, and what it is. */
 struct file {
-	int fd;
+	int fd; /* a copy; -1 where it is foreign */
 	int flags; /* of open(2) */
+	bool is_foreign; /* not of the call's filesystem: it may hang, so it is not asked; mode, owner and device are known */
 	struct stat stat;
 };
 
-/* file.c */
+/* file.c. Of the target's descriptors, but those of O_PATH: EBADF, as from the kernel. */
 int file_open(const struct target *target, int number, struct file *file);
 void file_close(struct file *file);
 bool file_readable(const struct file *file);

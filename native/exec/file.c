@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "../rmapfs.h"
@@ -15,13 +17,46 @@
 /* The daemon counts in doubles. */
 #define OFFSET_MAX (1ULL << 53)
 
+/*
+ * What is known without a question to the filesystem, by a path: closing a copy of the descriptor would write the file
+ * back.
+ */
+static int stat_cached(const struct target *target, int number, struct stat *stat)
+{
+	struct statx statx_of;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)target->tid, number);
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MODE | STATX_UID | STATX_GID, &statx_of) != 0)
+		return -EBADF;
+	*stat = (struct stat){
+		.st_dev = makedev(statx_of.stx_dev_major, statx_of.stx_dev_minor),
+		.st_mode = statx_of.stx_mode,
+		.st_uid = statx_of.stx_uid,
+		.st_gid = statx_of.stx_gid,
+	};
+	return 0;
+}
+
 int file_open(const struct target *target, int number, struct file *file)
 {
+	struct descriptor descriptor;
+
+	if (descriptor_look(target->tid, number, &descriptor) != 0 || (descriptor.flags & O_PATH) != 0)
+		return -EBADF;
+	*file = (struct file){ .fd = -1, .flags = descriptor.flags };
+	if (descriptor.mount != target->mount) {
+		/* The same filesystem may be mounted a second time, where no list shows it. */
+		if (stat_cached(target, number, &file->stat) != 0)
+			return -EBADF;
+		file->is_foreign = descriptor.mount == NOT_FUSE || file->stat.st_dev != target->device;
+		if (file->is_foreign)
+			return 0;
+	}
 	file->fd = target_fd(target, number);
 	if (file->fd < 0)
 		return file->fd;
-	file->flags = fcntl(file->fd, F_GETFL);
-	if (file->flags >= 0 && fstat(file->fd, &file->stat) == 0)
+	if (fstat(file->fd, &file->stat) == 0)
 		return 0;
 	file_close(file);
 	return -EBADF;
@@ -29,7 +64,8 @@ int file_open(const struct target *target, int number, struct file *file)
 
 void file_close(struct file *file)
 {
-	close(file->fd);
+	if (file->fd >= 0)
+		close(file->fd);
 	file->fd = -1;
 }
 
@@ -37,14 +73,14 @@ bool file_readable(const struct file *file)
 {
 	int mode = file->flags & O_ACCMODE;
 
-	return (file->flags & O_PATH) == 0 && (mode == O_RDONLY || mode == O_RDWR);
+	return mode == O_RDONLY || mode == O_RDWR;
 }
 
 bool file_writable(const struct file *file)
 {
 	int mode = file->flags & O_ACCMODE;
 
-	return (file->flags & O_PATH) == 0 && (mode == O_WRONLY || mode == O_RDWR);
+	return mode == O_WRONLY || mode == O_RDWR;
 }
 
 /*
@@ -56,7 +92,7 @@ bool file_on_rmapfs(const struct file *file)
 	struct rmapfs_badblocks probe = { .cursor = OFFSET_MAX - 1, .count = 1 };
 	struct statfs fs;
 
-	if ((file->flags & O_PATH) != 0 || !(S_ISREG(file->stat.st_mode) || S_ISDIR(file->stat.st_mode)))
+	if (!S_ISREG(file->stat.st_mode) && !S_ISDIR(file->stat.st_mode))
 		return false;
 	if (fstatfs(file->fd, &fs) != 0 || fs.f_type != FUSE_MAGIC)
 		return false;

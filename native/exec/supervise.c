@@ -4,9 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fiemap.h>
-#include <linux/fs.h>
-#include <linux/fsmap.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
@@ -24,12 +21,12 @@
 /* Set for the command: an rmapfs-exec below another one needs no supervisor of its own. */
 #define MARK "RMAPFS_EXEC"
 
-/* The kernel may write more than the structures that this program was built with. */
+/* The kernel may write more than the structure that this program was built with. */
 struct buffers {
 	struct seccomp_notif *request;
-	struct seccomp_notif_resp *answer;
 	size_t request_bytes;
-	size_t answer_bytes;
+	struct call *call;
+	size_t call_bytes;
 };
 
 struct supervisor {
@@ -54,94 +51,40 @@ static int allocate(struct buffers *buffers)
 		return -errno;
 	buffers->request_bytes =
 		sizes.seccomp_notif > sizeof(struct seccomp_notif) ? sizes.seccomp_notif : sizeof(struct seccomp_notif);
-	buffers->answer_bytes = sizes.seccomp_notif_resp > sizeof(struct seccomp_notif_resp)
-					? sizes.seccomp_notif_resp
-					: sizeof(struct seccomp_notif_resp);
+	buffers->call_bytes = call_bytes(sizes.seccomp_notif_resp);
 	buffers->request = calloc(1, buffers->request_bytes);
-	buffers->answer = calloc(1, buffers->answer_bytes);
-	return buffers->request == NULL || buffers->answer == NULL ? -ENOMEM : 0;
+	buffers->call = calloc(1, buffers->call_bytes);
+	return buffers->request == NULL || buffers->call == NULL ? -ENOMEM : 0;
 }
 
-static int dispatch(const struct target *target, const struct file *file, const struct seccomp_data *call)
-{
-	const __u64 *args = call->args;
-
-	if (call->nr == __NR_fallocate)
-		return serve_fallocate(target, file, (uint32_t)args[1], (int64_t)args[2], (int64_t)args[3]);
-	switch ((uint32_t)args[1]) {
-	case FICLONE:
-		return serve_clone(target, file, (int)args[2]);
-	case FICLONERANGE:
-		return serve_clone_range(target, file, args[2]);
-	case FIDEDUPERANGE:
-		return serve_dedupe(target, file, args[2]);
-	case FS_IOC_FIEMAP:
-		return serve_fiemap(target, file, args[2]);
-	case FS_IOC_GETFSMAP:
-		return serve_fsmap(target, file, args[2]);
-	default:
-		return LET_PASS;
-	}
-}
-
-/* The mount is asked in the name of the caller: su(1) below a supervisor of root is another user. */
-static int dispatch_as(const struct target *target, const struct file *file, const struct seccomp_data *call)
-{
-	uid_t uid = geteuid();
-	gid_t gid = getegid();
-	int result;
-
-	if (target->fsuid == uid && target->fsgid == gid)
-		return dispatch(target, file, call);
-	/* Raw calls: this thread only. They do not tell of a failure: the answer is the id before. */
-	(void)syscall(SYS_setfsgid, target->fsgid);
-	(void)syscall(SYS_setfsuid, target->fsuid);
-	if ((uid_t)syscall(SYS_setfsuid, -1) == target->fsuid)
-		result = dispatch(target, file, call);
-	else
-		result = LET_PASS;
-	(void)syscall(SYS_setfsuid, uid);
-	(void)syscall(SYS_setfsgid, gid);
-	return result;
-}
-
-static int serve(int listener, const struct seccomp_notif *request)
-{
-	struct target target;
-	struct file file;
-	int result = LET_PASS;
-
-	/* A caller in another pid namespace is not seen; what it asks for is left to the kernel. */
-	if (request->pid == 0 || target_open(&target, listener, request->id, (pid_t)request->pid) != 0)
-		return LET_PASS;
-	if (file_open(&target, (int)request->data.args[0], &file) == 0) {
-		if (file_on_rmapfs(&file))
-			result = dispatch_as(&target, &file, &request->data);
-		file_close(&file);
-	}
-	target_close(&target);
-	return result;
-}
-
-/* Takes one call and answers it. */
-static void serve_next(struct supervisor *s)
+/* Takes one call, and answers it where no mount is asked. */
+static void take_call(struct supervisor *s)
 {
 	struct buffers *b = &s->buffers;
-	int result;
+	struct descriptor descriptor;
+	struct call *call;
 
 	memset(b->request, 0, b->request_bytes);
 	/* ENOENT: the caller was killed before it was received. */
 	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, b->request) != 0)
 		return;
-	result = serve(s->listener, b->request);
-	memset(b->answer, 0, b->answer_bytes);
-	b->answer->id = b->request->id;
-	if (result == LET_PASS)
-		b->answer->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-	else
-		b->answer->error = result;
-	/* ENOENT: the caller was killed meanwhile. */
-	(void)ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, b->answer);
+	*b->call = (struct call){ .listener = s->listener, .request = *b->request };
+	/* A caller in another pid namespace is not seen; what it asks for is left to the kernel. */
+	if (b->request->pid == 0 ||
+	    descriptor_look((pid_t)b->request->pid, (int)b->request->data.args[0], &descriptor) != 0 ||
+	    descriptor.mount == NOT_FUSE || (descriptor.flags & O_PATH) != 0) {
+		call_answer(b->call, LET_PASS);
+		return;
+	}
+	call = malloc(b->call_bytes);
+	if (call != NULL) {
+		memcpy(call, b->call, b->call_bytes);
+		call->mount = descriptor.mount;
+	}
+	if (call != NULL && pool_serve(call))
+		return;
+	free(call);
+	call_answer(b->call, -ENOMEM);
 }
 
 static void tell_front(struct supervisor *s, int kind, int value)
@@ -171,7 +114,8 @@ static bool bury(struct supervisor *s)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid != s->command)
 			continue;
-		tell_front(s, is_unused(s) ? REPORT_LAST_STATUS : REPORT_STATUS, status);
+		/* A thread that a mount holds may keep us here after the end: nobody waits for us then. */
+		tell_front(s, is_unused(s) && pool_is_idle() ? REPORT_LAST_STATUS : REPORT_STATUS, status);
 		close(s->front);
 		s->front = -1;
 	}
@@ -192,7 +136,7 @@ static void run(struct supervisor *s)
 		if ((fds[1].revents & POLLIN) != 0 && !bury(s) && s->front < 0 && fds[0].fd < 0)
 			return;
 		if ((fds[0].revents & POLLIN) != 0)
-			serve_next(s);
+			take_call(s);
 		else if ((fds[0].revents & (POLLHUP | POLLERR)) != 0)
 			fds[0].fd = -1;
 	}

@@ -57,8 +57,9 @@ static int read_status(pid_t tid, char *text, size_t size)
 	return 0;
 }
 
-int target_open(struct target *target, int listener, uint64_t id, pid_t tid)
+int target_open(struct target *target, const struct call *call)
 {
+	pid_t tid = (pid_t)call->request.pid;
 	char text[STATUS_BYTES_MAX];
 	unsigned tgid, uid, gid;
 	int error = read_status(tid, text, sizeof(text));
@@ -71,7 +72,13 @@ int target_open(struct target *target, int listener, uint64_t id, pid_t tid)
 		error = status_number(text, "\nGid:", 3, &gid);
 	if (error != 0)
 		return error;
-	*target = (struct target){ .listener = listener, .id = id, .tid = tid, .tgid = (pid_t)tgid };
+	*target = (struct target){
+		.listener = call->listener,
+		.id = call->request.id,
+		.mount = call->mount,
+		.tid = tid,
+		.tgid = (pid_t)tgid,
+	};
 	target->fsuid = uid;
 	target->fsgid = gid;
 	target->pidfd = (int)syscall(SYS_pidfd_open, tid, PIDFD_OF_THREAD);

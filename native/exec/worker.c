@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,50 +28,67 @@ static int call(int fd, unsigned long request, void *record)
 	return ioctl(fd, request, record) != 0 ? -errno : 0;
 }
 
-static _Noreturn void work(int fd, unsigned long request, const void *record, size_t size, int to)
+/*
+ * fork(2) with the descriptors shared: a worker with copies of its own would write the files of all mounts back when it
+ * ends, and wait for those that hang. No signal tells of its end: only who started it buries it.
+ */
+static pid_t fork_sharing(int *pidfd)
 {
-	struct answer answer = { .error = 0 };
-
-	memcpy(answer.record, record, size);
-	answer.error = call(fd, request, answer.record);
-	_exit(write(to, &answer, sizeof(answer)) == sizeof(answer) ? 0 : 1);
+	return (pid_t)syscall(SYS_clone, (unsigned long)(CLONE_FILES | CLONE_PIDFD), 0UL, pidfd, 0UL, 0UL);
 }
 
-/* Until the worker has answered (true) or the target has died. */
-static bool await(const struct target *target, int from, struct answer *answer)
+/* Until the worker or the target has ended, the worker at the latest when it is killed for that. */
+static void await(const struct target *target, pid_t worker, int pidfd)
 {
 	struct pollfd fds[2] = {
-		{ .fd = from, .events = POLLIN },
+		{ .fd = pidfd, .events = POLLIN },
 		{ .fd = target->pidfd, .events = POLLIN },
 	};
 
 	while (poll(fds, 2, -1) < 0)
 		continue;
-	return fds[0].revents != 0 && read(from, answer, sizeof(*answer)) == sizeof(*answer);
+	if (fds[0].revents == 0)
+		kill(worker, SIGKILL);
+	while (waitpid(worker, NULL, __WCLONE) < 0 && errno == EINTR)
+		continue;
+	close(pidfd);
+}
+
+/* Memory that a worker shares, or NULL. */
+static struct answer *make_answer(const void *record, size_t size)
+{
+	struct answer *answer;
+
+	if (size > ANSWER_BYTES_MAX)
+		return NULL;
+	answer = mmap(NULL, sizeof(*answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (answer == MAP_FAILED)
+		return NULL;
+	answer->error = -EINTR;
+	memcpy(answer->record, record, size);
+	return answer;
 }
 
 int target_ioctl(const struct target *target, int fd, unsigned long request, void *record, size_t size, uint64_t bytes)
 {
-	struct answer answer = { .error = -EINTR };
-	int pair[2];
-	pid_t worker;
+	struct answer *answer = bytes > SHORT_BYTES ? make_answer(record, size) : NULL;
+	pid_t worker = -1;
+	int error, pidfd;
 
-	if (bytes <= SHORT_BYTES || size > ANSWER_BYTES_MAX || pipe(pair) != 0)
-		return call(fd, request, record);
-	worker = fork();
-	if (worker == 0)
-		work(fd, request, record, size, pair[1]);
-	close(pair[1]);
-	if (worker < 0) {
-		close(pair[0]);
-		return call(fd, request, record);
+	if (answer != NULL)
+		worker = fork_sharing(&pidfd);
+	if (worker == 0) {
+		answer->error = call(fd, request, answer->record);
+		_exit(0);
 	}
-	if (await(target, pair[0], &answer))
-		memcpy(record, answer.record, size);
-	else
-		kill(worker, SIGKILL);
-	close(pair[0]);
-	while (waitpid(worker, NULL, 0) < 0 && errno == EINTR)
-		continue;
-	return answer.error;
+	if (worker > 0) {
+		await(target, worker, pidfd);
+		memcpy(record, answer->record, size);
+		error = answer->error;
+	} else {
+		error = call(fd, request, record);
+	}
+	if (answer != NULL)
+		munmap(answer, sizeof(*answer));
+	return error;
 }
