@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { helper } from './support/compile.js';
 import { cli, type Mounted, withMount } from './support/harness.js';
 import { run, sys, sysAs, tool } from './support/run.js';
 
@@ -125,5 +126,15 @@ describe('without allow_other', () => {
     withMount({ options: [] }, (m) => {
       owned(m, 'f', USER, 0o666);
       expect(sysAs(USER, 'statx', m.path('f')).errno).toBe('EACCES');
+    }));
+
+  it('an idmapped mount shifts owners both ways, and gives nobody rights', () =>
+    withMount({}, (m) => {
+      writeFileSync(m.path('five'), '');
+      chownSync(m.path('five'), 5, 5);
+      chmodSync(m.dir, 0o777);
+      mkdirSync(m.path('at'));
+      const seen = JSON.parse(tool(helper('idmap'), [m.dir]));
+      expect(seen).toEqual({ errno: '0', seen: 100_005, made: 5, poison: 'EPERM' });
     }));
 });

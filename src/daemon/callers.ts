@@ -23,6 +23,18 @@ export function groupsOf(tid: number): readonly number[] {
   return line === '' ? [] : line.split(/\s+/).map(Number);
 }
 
+/** No user or group (FUSE_INVALID_UIDGID, as -1 of chown(2)). */
+const NO_ID = 0xffff_ffff;
+
+/** The filesystem ids of a thread: what it makes and asks for is judged by them. Nobody's where it cannot be seen. */
+export function idsOf(tid: number): { uid: number; gid: number } {
+  const status = statusOf(tid) ?? '';
+  // Real, effective, saved, filesystem.
+  const last = (name: string): number =>
+    Number(new RegExp(`^${name}:(?:\\s+\\d+){3}\\s+(\\d+)$`, 'm').exec(status)?.[1] ?? NO_ID);
+  return { uid: last('Uid'), gid: last('Gid') };
+}
+
 /** Whether a fatal signal is pending in the thread: the kernel makes each one SIGKILL (complete_signal()). */
 export function isKilled(tid: number): boolean {
   const pending = /^SigPnd:\s*([0-9a-f]+)$/m.exec(statusOf(tid) ?? '')?.[1];

@@ -14,7 +14,7 @@ import { bindExchange, currentTid, hasCode, installWakeHandler, setWakeTimer } f
 import { GOINGDOWN_REASON } from '../vfs/jobs.js';
 import { Vfs } from '../vfs/vfs.js';
 import { type CoreOptions, type FromCore, MOUNT_STATE, SHARED, type ToCore } from './bridge.js';
-import { CurrentCaller, groupsOf } from './callers.js';
+import { CurrentCaller, groupsOf, idsOf } from './callers.js';
 import { systemClock } from './clock.js';
 import { CommitClock } from './commit-clock.js';
 import { SharedGate } from './gate.js';
@@ -100,6 +100,7 @@ class Core {
         accessTimes: options.accessTimes,
         caller,
         groupsOf,
+        idsOf,
         region: options.region,
         gate: new SharedGate(this.#shared),
         mainTid: process.pid,

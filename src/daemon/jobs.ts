@@ -147,8 +147,11 @@ export class Jobs {
     for (const range of ranges) this.#parts.notifier.invalidate(range);
   }
 
+  /** An FsError is what the caller is told, and nobody else needs to know. */
   #failed(what: string, error: unknown, unique: bigint | null): void {
-    this.#parts.log('error', `${what}: ${describeError(error)}`);
+    if (!(error instanceof FsError) || unique === null) {
+      this.#parts.log('error', `${what}: ${describeError(error)}`);
+    }
     if (unique === null) return;
     this.#parts.notifier.reply(errorReply(unique, errnoOf(error instanceof FsError ? error.code : 'EIO')));
   }

@@ -6,7 +6,7 @@ import type { FromCore } from './bridge.js';
 import { callerWord } from './caller-memory.js';
 import { type Core, startCoreThread } from './core-thread.js';
 import { Daemon } from './daemon.js';
-import { describeError, logToStderr as log } from './log.js';
+import { describeError, logToStderr, withoutFloods } from './log.js';
 import { checkMountpoint, mount, syncFilesystem, unmount } from './mount.js';
 import { type DaemonMessage, DaemonOptions } from './options.js';
 import { claimDirectory } from './uuid-claim.js';
@@ -48,6 +48,7 @@ import { claimDirectory } from './uuid-claim.js';
 
 const CORE_SCRIPT = new URL('./core.js', import.meta.url);
 
+const log = withoutFloods(logToStderr, () => performance.now());
 let coreRuns = false;
 
 function startCore(options: DaemonOptions, handle: (message: FromCore) => void): Core {

@@ -1,12 +1,7 @@
 import { writeSync } from 'node:fs';
 import createDebug from 'debug';
-import {
-  type EventsAnswer,
-  encodeEventsAnswer,
-  encodeEventsRequest,
-  encodePoisonAnswer,
-  encodePoisonRequest,
-} from '../control/codec.js';
+import { type EventsAnswer, encodeEventsAnswer, encodePoisonAnswer } from '../control/codec.js';
+import { POISON } from '../control/protocol.js';
 import type { Invalidator } from '../failure/chain.js';
 import { ioctlReply } from '../fuse/ioctl-reply.js';
 import { invalInode } from '../fuse/notify.js';
@@ -51,9 +46,11 @@ export class Notifier implements Invalidator {
   }
 }
 
-/** The reply to a POISON ioctl. Its record comes back with the physical range that was meant. */
+const NO_RECORD = new Uint8Array(POISON.size);
+
+/** The reply to a POISON ioctl: its record with the answer's fields. */
 export function poisonReply(job: FailureJob, unique: bigint, victims: number): Buffer {
-  const record = encodePoisonRequest({ offset: job.physical, length: job.length, flags: 0, policy: 0 });
+  const record = Buffer.from(job.record ?? NO_RECORD);
   encodePoisonAnswer(record, {
     report: job.report,
     owners: job.allOwners?.count ?? job.owners.length,
@@ -64,6 +61,6 @@ export function poisonReply(job: FailureJob, unique: bigint, victims: number): B
 
 /** The reply to an EVENTS ioctl. */
 export function eventsReply(job: EventsJob, page: EventsAnswer): Buffer {
-  const record = encodeEventsAnswer(encodeEventsRequest(job), page);
+  const record = encodeEventsAnswer(Buffer.from(job.record), page);
   return ioctlReply(job.unique, record);
 }

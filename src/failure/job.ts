@@ -24,6 +24,8 @@ export interface FailureJob {
   kind: 'failure';
   /** The FUSE request to answer with a POISON record, once all is delivered; null when none waits for that. */
   unique: bigint | null;
+  /** The record of the ioctl that is answered, as it came: the answer changes its own fields only. */
+  record?: Uint8Array;
   /** A complete reply to send instead, to the request that found the error; null when it has its answer. */
   reply: Uint8Array | null;
   /** How it became known. */

@@ -125,6 +125,8 @@ export const INIT_FLAG = {
 export const INIT_FLAG2 = {
   /** Since 7.39 (Linux 6.6): FUSE_DIRECT_IO_ALLOW_MMAP, bit 36. */
   DIRECT_IO_ALLOW_MMAP: 1 << 4,
+  /** Since 7.41 (Linux 6.12): FUSE_ALLOW_IDMAP, bit 40. */
+  ALLOW_IDMAP: 1 << 8,
 } as const;
 
 export const FATTR = {

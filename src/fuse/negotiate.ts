@@ -37,6 +37,7 @@ export interface Connection {
  * - POSIX_ACL: the kernel decides by the ACLs that the daemon keeps as xattrs, and caches them.
  * - DONT_MASK: a default ACL takes the place of the umask, so the daemon applies either; see newInode().
  * - DIRECT_IO_ALLOW_MMAP (flags2): shared mappings stay possible on handles with direct I/O.
+ * - ALLOW_IDMAP (flags2): idmapped mounts. Requests that make no inode then name no user: see callerOf().
  *
  * Never: WRITEBACK_CACHE (a write-back could not be told from a write(2), and would heal a bad block),
  * DAX, PASSTHROUGH, OVER_IO_URING (the blocking loop is the design), NO_OPEN and NO_OPENDIR (open
@@ -59,7 +60,7 @@ const WANTED =
   INIT_FLAG.POSIX_ACL |
   INIT_FLAG.DONT_MASK |
   INIT_FLAG.INIT_EXT;
-const WANTED2 = INIT_FLAG2.DIRECT_IO_ALLOW_MMAP;
+const WANTED2 = INIT_FLAG2.DIRECT_IO_ALLOW_MMAP | INIT_FLAG2.ALLOW_IDMAP;
 
 /** As it is told to the user. */
 const NEEDED = `${FUSE_KERNEL_VERSION}.${FUSE_MINOR_MIN} (Linux 5.4) or a later ${FUSE_KERNEL_VERSION}.x`;

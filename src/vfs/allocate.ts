@@ -30,7 +30,7 @@ export function fallocateIoctl(c: VfsContext, call: IoctlCall): IoctlResult {
   if (!MODES.has(mode)) throw new FsError('EOPNOTSUPP', 'fallocate', `mode ${mode} is not for this ioctl`);
   if (!canWrite(call.handle)) throw new FsError('EBADF', 'fallocate', 'the file is not open for writing');
   refuseFixed(c, inode, 'fallocate', true);
-  const caller = withoutFsetid(call);
+  const caller = withoutFsetid(c, call);
   c.layouts.start({
     unique: call.unique,
     tid: call.pid,

@@ -27,6 +27,8 @@ export interface VfsContext {
   readonly caller: { tid: number };
   /** The supplementary groups of a thread. */
   readonly groupsOf: (tid: number) => readonly number[];
+  /** The filesystem ids of a thread; 2^32 - 1 for one that cannot be seen. */
+  readonly idsOf: (tid: number) => { uid: number; gid: number };
   /** Path of the region, for the info document. */
   readonly region: string;
   readonly outbox: Outbox;

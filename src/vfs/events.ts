@@ -7,7 +7,12 @@ import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 /** The EVENTS ioctl: main has the events, and answers. */
 export function events(c: VfsContext, call: IoctlCall): IoctlResult {
   const { cursor, waitMs } = decodeEventsRequest(call.input);
-  c.outbox.events({ unique: call.unique, cursor, waitMs: Math.min(waitMs, EVENT_WAIT_MAX_MS) });
+  c.outbox.events({
+    unique: call.unique,
+    cursor,
+    waitMs: Math.min(waitMs, EVENT_WAIT_MAX_MS),
+    record: Buffer.from(call.input),
+  });
   return 'later';
 }
 

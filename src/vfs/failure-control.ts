@@ -170,6 +170,7 @@ export function poison(c: VfsContext, call: IoctlCall): IoctlResult {
   c.outbox.failure({
     kind: 'failure',
     unique: call.unique,
+    record: Buffer.from(call.input),
     reply: null,
     by: 'poison',
     pid: 0,

@@ -239,7 +239,7 @@ export const fallocate: Operation = (c, request, reply) => {
   const mode = request.u32(at.mode);
   checkRange('fallocate', offset, length);
   refuseAllocation(c, inode, mode);
-  dropPrivileges(c, inode, withoutFsetid(request));
+  dropPrivileges(c, inode, withoutFsetid(c, request));
   c.engine.fallocate(inode.ino, mode, offset, length);
   reply.empty();
 };
@@ -271,7 +271,7 @@ function copyRange(c: VfsContext, request: Request, most: number): number {
   if (srcOffset >= MAX_FILE_SIZE) return 0;
   refuseFixed(c, to.inode, 'copy_file_range', false);
   const length = Math.min(request.u64(at.len), most, MAX_FILE_SIZE - dstOffset);
-  dropPrivileges(c, to.inode, withoutFsetid(request));
+  dropPrivileges(c, to.inode, withoutFsetid(c, request));
   return c.engine.copyRange(from.inode.ino, srcOffset, to.inode.ino, dstOffset, length);
 }
 

@@ -13,6 +13,7 @@ import type { IoctlCall, IoctlResult } from './ioctl-call.js';
 import { mceKill } from './mce-kill.js';
 import { owners } from './owners.js';
 import { badBlocks, extents, fsmap, report } from './queries.js';
+import { callerOf } from './rules.js';
 import { scrub } from './scrub.js';
 import { clone, cloneToken, dedupe } from './share.js';
 import { FSLABEL, getLabel, setLabel, trim } from './volume.js';
@@ -87,14 +88,15 @@ function callOf(c: VfsContext, request: Request, reply: Reply, spec: IoctlSpec):
   }
   const handle = c.handles.get(request.u64(at.fh), request.nodeid);
   const input = request.bytes(fuse_ioctl_in.size, inSize);
+  const { uid, gid, pid } = callerOf(c, request);
   return {
     unique: request.unique,
-    uid: request.uid,
-    gid: request.gid,
-    pid: request.pid,
+    uid,
+    gid,
+    pid,
     argument: request.u64(at.arg),
     handle,
-    privileged: request.uid === 0 || request.uid === c.ownerUid,
+    privileged: uid === 0 || uid === c.ownerUid,
     input,
     output: outputFor(reply, spec, input),
   };

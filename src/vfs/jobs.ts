@@ -54,6 +54,8 @@ export interface EventsJob {
   unique: bigint;
   cursor: number;
   waitMs: number;
+  /** As it came: the answer changes its own fields only. */
+  record: Uint8Array;
 }
 
 /** The way out of the vfs. None of these waits. */

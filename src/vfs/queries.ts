@@ -125,6 +125,8 @@ function makeDocument(c: VfsContext, call: IoctlCall, kind: number, a: number, b
 
 export function report(c: VfsContext, call: IoctlCall): IoctlResult {
   const { kind, a, b, id, offset } = decodeReportRequest(call.input);
+  if (id === 0 && offset !== 0)
+    throw new FsError('EINVAL', 'report', `a new document, from offset ${offset} on`);
   const document = id !== 0 ? id : makeDocument(c, call, kind, a, b);
   encodeReportAnswer(call.output, c.reports.page(document, offset, REPORT_PAGE_BYTES, call.privileged));
   return 'done';

@@ -17,14 +17,14 @@ export interface ReportPage {
 
 /**
  * JSON documents that readers page through by an ioctl. At most REPORTS_KEPT_MAX of REPORTS_KEPT_MAX_BYTES: the oldest
- * goes, and its reader gets ESTALE.
+ * goes, and its reader gets ESTALE. What anybody may ask for and what only some may are counted apart, so that nobody
+ * drives out what he could not have read.
  */
 export class ReportStore {
   readonly #byId = new Map<number, Report>();
   /** Parts of documents that have not come yet. */
   readonly #owners = new Map<number, string>();
   #last = 0;
-  #bytes = 0;
 
   /**
    * An id for a document that comes later by put(). `owners`: the JSON of its field "owners", which it then comes
@@ -45,20 +45,28 @@ export class ReportStore {
     const owners = this.#owners.get(id);
     this.#owners.delete(id);
     const whole = owners === undefined ? json : `{"owners":${owners},${json.slice(1)}`;
-    const report = { json: Buffer.from(whole), privileged };
-    this.#bytes += report.json.length;
-    this.#byId.set(id, report);
+    this.#byId.set(id, { json: Buffer.from(whole), privileged });
     // A Map keeps the order of insertion.
-    for (const oldest of this.#byId.keys()) {
-      const tooMany = this.#byId.size > REPORTS_KEPT_MAX || this.#bytes > REPORTS_KEPT_MAX_BYTES;
-      if (!tooMany || oldest === id) break;
-      this.#drop(oldest);
+    const alike = [...this.#byId].filter(([, report]) => report.privileged === privileged);
+    let bytes = alike.reduce(
+      (
+        sum,
+        [
+          ,
+          {
+            json: { length },
+          },
+        ],
+      ) => sum + length,
+      0,
+    );
+    let count = alike.length;
+    for (const [oldest, report] of alike) {
+      if ((count <= REPORTS_KEPT_MAX && bytes <= REPORTS_KEPT_MAX_BYTES) || oldest === id) break;
+      this.#byId.delete(oldest);
+      bytes -= report.json.length;
+      count -= 1;
     }
-  }
-
-  #drop(id: number): void {
-    this.#bytes -= this.#byId.get(id)?.json.length ?? 0;
-    this.#byId.delete(id);
   }
 
   /** At most `most` bytes from `offset` on; the document is dropped with its last byte. */
@@ -70,7 +78,7 @@ export class ReportStore {
     const total = report.json.length;
     if (offset > total) throw new FsError('EINVAL', 'report', `offset ${offset} in ${total} bytes`);
     const data = report.json.subarray(offset, offset + most);
-    if (offset + data.length === total) this.#drop(id);
+    if (offset + data.length === total) this.#byId.delete(id);
     return { id, total, data };
   }
 }

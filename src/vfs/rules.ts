@@ -49,20 +49,35 @@ export interface Caller {
   readonly pid: number;
 }
 
+/** FUSE_INVALID_UIDGID: the request does not say whose it is. */
+const NO_ID = 0xffff_ffff;
+
+/**
+ * Whose request it is. Where idmapped mounts are allowed the kernel tells that only of those that make an inode (in
+ * fuse_get_req); of the others its thread does, which waits for the answer. A thread that cannot be seen is nobody's.
+ */
+export function callerOf(c: VfsContext, { uid, gid, pid }: Caller): Caller {
+  return uid === NO_ID ? { ...c.idsOf(pid), pid } : { uid, gid, pid };
+}
+
 /**
  * The caller, unless it is root. These requests do not say whether the caller has CAP_FSETID, so only root counts as
  * one who has.
  */
-export const withoutFsetid = (caller: Caller): Caller | null =>
-  caller.uid === 0 ? null : { uid: caller.uid, gid: caller.gid, pid: caller.pid };
+export function withoutFsetid(c: VfsContext, request: Caller): Caller | null {
+  const caller = callerOf(c, request);
+  return caller.uid === 0 ? null : caller;
+}
 
 /**
  * The mode after a change of contents or owner. Set-group-ID of a file that its group may not execute stays for root
  * and the group's members only: setattr_should_drop_sgid() of fs/attr.c.
  */
-export function modeAfter(c: VfsContext, mode: number, group: number, { uid, gid, pid }: Caller): number {
+export function modeAfter(c: VfsContext, mode: number, group: number, request: Caller): number {
   const after = withoutSetId(mode);
-  if ((after & S_ISGID) === 0 || uid === 0 || gid === group || c.groupsOf(pid).includes(group)) return after;
+  if ((after & S_ISGID) === 0) return after;
+  const { uid, gid, pid } = callerOf(c, request);
+  if (uid === 0 || gid === group || c.groupsOf(pid).includes(group)) return after;
   return after & ~S_ISGID;
 }
 

@@ -63,7 +63,7 @@ export function clone(c: VfsContext, call: IoctlCall): IoctlResult {
   requireRegular(c, destination);
   const source = sourceOf(c, request).inode;
   refuseFixed(c, destination, 'clone', true);
-  const caller = withoutFsetid(call);
+  const caller = withoutFsetid(c, call);
   c.layouts.start({
     unique: call.unique,
     tid: call.pid,

@@ -67,6 +67,7 @@ export interface VfsOptions {
   /** Kept up to date with each request. */
   caller: { tid: number };
   groupsOf: (tid: number) => readonly number[];
+  idsOf: VfsContext['idsOf'];
   outbox: Outbox;
   /** Shared with the main thread. */
   gate: PageGate;
@@ -159,6 +160,7 @@ export class Vfs {
       accessTimes: options.accessTimes,
       caller: options.caller,
       groupsOf: options.groupsOf,
+      idsOf: options.idsOf,
       region: options.region,
       outbox,
       faultingProcess: options.faultingProcess,

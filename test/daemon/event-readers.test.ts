@@ -8,6 +8,8 @@ import { type EventBody, EventRing } from '../../src/failure/event-ring.js';
 import { EVENT_OWNERS_MAX, EVENT_READERS_MAX } from '../../src/limits.js';
 import { asIno } from '../../src/types.js';
 
+const record = new Uint8Array(EVENTS.size);
+
 const LONG_MS = 50_000;
 
 const healed = (block: number): EventBody => ({
@@ -40,9 +42,9 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => se
 describe('readers of failure events', () => {
   it('answers at once when there is something, or when nobody wants to wait', () => {
     const { readers, answers } = setUp();
-    readers.read({ unique: 1n, cursor: 0, waitMs: 0 });
+    readers.read({ unique: 1n, cursor: 0, waitMs: 0, record });
     readers.publish(healed(1));
-    readers.read({ unique: 2n, cursor: 0, waitMs: LONG_MS });
+    readers.read({ unique: 2n, cursor: 0, waitMs: LONG_MS, record });
     expect(answers).toMatchObject([
       { unique: 1n, error: 0, cursor: 0, events: [] },
       { unique: 2n, error: 0, cursor: 1, events: [{ type: 'healed' }] },
@@ -51,7 +53,7 @@ describe('readers of failure events', () => {
 
   it('holds every reader back until an event comes, which all of them get', async () => {
     const { readers, answers } = setUp();
-    for (const unique of [1n, 2n, 3n]) readers.read({ unique, cursor: 0, waitMs: LONG_MS });
+    for (const unique of [1n, 2n, 3n]) readers.read({ unique, cursor: 0, waitMs: LONG_MS, record });
     await turn();
     expect(answers).toEqual([]);
     readers.publish(healed(1));
@@ -67,7 +69,7 @@ describe('readers of failure events', () => {
 
   it('answers nobody while a failure is being told', async () => {
     const { readers, answers } = setUp();
-    readers.read({ unique: 1n, cursor: 0, waitMs: LONG_MS });
+    readers.read({ unique: 1n, cursor: 0, waitMs: LONG_MS, record });
     readers.telling();
     readers.publish(healed(1));
     await turn();
@@ -81,7 +83,7 @@ describe('readers of failure events', () => {
     vi.useFakeTimers();
     try {
       const { readers, answers } = setUp();
-      readers.read({ unique: 1n, cursor: 0, waitMs: 20 });
+      readers.read({ unique: 1n, cursor: 0, waitMs: 20, record });
       vi.advanceTimersByTime(19);
       expect(answers).toEqual([]);
       vi.advanceTimersByTime(1);
@@ -93,7 +95,7 @@ describe('readers of failure events', () => {
 
   it('lets an interrupted reader go with EINTR, once', async () => {
     const { readers, answers } = setUp();
-    readers.read({ unique: 1n, cursor: 0, waitMs: LONG_MS });
+    readers.read({ unique: 1n, cursor: 0, waitMs: LONG_MS, record });
     readers.interrupt(7n);
     expect(answers).toEqual([]);
     readers.interrupt(1n);
@@ -105,12 +107,12 @@ describe('readers of failure events', () => {
 
   it('lets all go before an unmount', async () => {
     const { readers, answers } = setUp();
-    readers.read({ unique: 1n, cursor: 0, waitMs: LONG_MS });
+    readers.read({ unique: 1n, cursor: 0, waitMs: LONG_MS, record });
     readers.end();
-    readers.read({ unique: 2n, cursor: 0, waitMs: LONG_MS });
+    readers.read({ unique: 2n, cursor: 0, waitMs: LONG_MS, record });
     expect(answers.map((a) => a.error)).toEqual([-errnoOf('ENODEV'), -errnoOf('ENODEV')]);
     readers.goOn();
-    readers.read({ unique: 3n, cursor: 0, waitMs: LONG_MS });
+    readers.read({ unique: 3n, cursor: 0, waitMs: LONG_MS, record });
     readers.publish(healed(1));
     readers.end();
     expect(answers.at(-1)).toMatchObject({ unique: 3n, error: 0, cursor: 1 });
@@ -118,12 +120,12 @@ describe('readers of failure events', () => {
 
   it('refuses a cursor that no event has, and too many readers', () => {
     const { readers, answers } = setUp();
-    readers.read({ unique: 1n, cursor: 1, waitMs: LONG_MS });
+    readers.read({ unique: 1n, cursor: 1, waitMs: LONG_MS, record });
     expect(answers.map((a) => a.error)).toEqual([-errnoOf('EINVAL')]);
     for (let i = 0; i < EVENT_READERS_MAX; i++)
-      readers.read({ unique: BigInt(i + 2), cursor: 0, waitMs: LONG_MS });
+      readers.read({ unique: BigInt(i + 2), cursor: 0, waitMs: LONG_MS, record });
     expect(answers).toHaveLength(1);
-    readers.read({ unique: 9999n, cursor: 0, waitMs: LONG_MS });
+    readers.read({ unique: 9999n, cursor: 0, waitMs: LONG_MS, record });
     expect(answers.at(-1)?.error).toBe(-errnoOf('EAGAIN'));
     readers.end();
   });
@@ -166,7 +168,7 @@ describe('the events of a failure', () => {
     let cursor = 0;
     const events: { type: string }[] = [];
     for (;;) {
-      readers.read({ unique: 1n, cursor, waitMs: 0 });
+      readers.read({ unique: 1n, cursor, waitMs: 0, record });
       const page = answers.at(-1);
       if (page === undefined || page.events.length === 0) return events;
       events.push(...page.events);

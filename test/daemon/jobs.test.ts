@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decodePoisonAnswer } from '../../src/control/codec.js';
+import { decodePoisonAnswer, encodePoisonRequest } from '../../src/control/codec.js';
 import { POISON } from '../../src/control/protocol.js';
 import { type FailureJob, type FileRange, SHARED, type ToCore } from '../../src/daemon/bridge.js';
 import { SharedGate } from '../../src/daemon/gate.js';
@@ -10,6 +10,8 @@ import { LatentMappers } from '../../src/failure/latent.js';
 import { MceKillChoices } from '../../src/failure/mce-kill.js';
 import { asIno } from '../../src/types.js';
 import { FakeSignaller, FakeTable } from '../support/fake-processes.js';
+
+const RECORD = encodePoisonRequest({ offset: 77 * 4096, length: 8192, flags: 2, policy: 3 });
 
 function job(unique: bigint, report: number): FailureJob {
   const owners: FailureJob['owners'] = [{ kind: 'free', physical: 4096, length: 4096 }];
@@ -24,7 +26,7 @@ function job(unique: bigint, report: number): FailureJob {
     policy: 'early',
     newlyBad: 4096,
   } as const;
-  return { ...failure, unique, report, physical: 4096, length: 4096, owners, metadata };
+  return { ...failure, unique, record: RECORD, report, physical: 4096, length: 4096, owners, metadata };
 }
 
 function setUp() {
@@ -120,7 +122,8 @@ describe('failure', () => {
     expect(header(replies[0])).toEqual([16 + 16 + POISON.size, 0, 0x1_0000_0002n]);
     const record = replies[0].subarray(32);
     expect(decodePoisonAnswer(record)).toEqual({ report: 7, owners: 1, victims: 0 });
-    expect(record.readBigUInt64LE(POISON.offset)).toBe(4096n);
+    // What came in is as it was: the range in a file, its flags and policy.
+    expect(record.subarray(0, POISON.report)).toEqual(RECORD.subarray(0, POISON.report));
   });
 
   it('takes one after the other', async () => {
@@ -206,6 +209,15 @@ describe('write-back', () => {
   });
 });
 
+describe('a refusal that its caller hears', () => {
+  it('is no line of the log', () => {
+    const { jobs, logged, replies } = setUp();
+    jobs.mceKill({ unique: 2n, pid: 1, policy: 99 });
+    expect(header(replies[0])[1]).toBeLessThan(0);
+    expect(logged).toEqual([]);
+  });
+});
+
 describe('going down', () => {
   it('hands the core the word that the caller passed by its address', async () => {
     const { jobs, steps, replies, handled } = setUp();
@@ -222,6 +234,6 @@ describe('going down', () => {
     await jobs.goingDown({ unique: 2n, pid: 1, address: 0 });
     expect(steps).toEqual(['reply']);
     expect(header(replies[0])).toEqual([16, -14, 2n]);
-    expect(logged.join()).toMatch(/nothing there in 1/);
+    expect(logged).toEqual([]);
   });
 });

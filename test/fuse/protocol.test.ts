@@ -189,7 +189,9 @@ describe('negotiation', () => {
     expect(flags & never).toBe(0);
     const always = INIT_FLAG.HAS_IOCTL_DIR | INIT_FLAG.POSIX_ACL | INIT_FLAG.DONT_MASK;
     expect(flags & always).toBe(always);
-    expect(out.readUInt32LE(fuse_init_out.at.flags2)).toBe(INIT_FLAG2.DIRECT_IO_ALLOW_MMAP);
+    expect(out.readUInt32LE(fuse_init_out.at.flags2)).toBe(
+      INIT_FLAG2.DIRECT_IO_ALLOW_MMAP | INIT_FLAG2.ALLOW_IDMAP,
+    );
     expect(out.readUInt32LE(fuse_init_out.at.max_write)).toBe(1 << 20);
     expect(out.readUInt16LE(fuse_init_out.at.max_pages)).toBe(256);
     expect(out.readUInt32LE(fuse_init_out.at.time_gran)).toBe(1);

@@ -119,6 +119,8 @@ export class FuseHarness {
   readonly vfs: Vfs;
   /** Supplementary groups of threads. */
   readonly groups = new Map<number, number[]>();
+  /** Users of threads whose requests do not name one. */
+  readonly ids = new Map<number, { uid: number; gid: number }>();
   /** Processes of threads that are in a page fault. */
   readonly faulting = new Map<number, number>();
   /** What was offered to be answered elsewhere, and whether it is. */
@@ -149,6 +151,7 @@ export class FuseHarness {
         accessTimes,
         caller: this.caller,
         groupsOf: (tid) => this.groups.get(tid) ?? [],
+        idsOf: (tid) => this.ids.get(tid) ?? { uid: 0xffff_ffff, gid: 0xffff_ffff },
         faultingProcess: (tid) => this.faulting.get(tid) ?? 0,
         takeFault: (unique, pid, tid) => {
           this.faults.push({ unique, pid, tid });

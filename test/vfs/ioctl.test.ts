@@ -102,6 +102,44 @@ beforeEach(() => {
   file = create('file', 3 * 4096);
 });
 
+test('what goes in stays: an answer changes fields of its own', () => {
+  const range = { offset: 0, length: 4096, flags: POISON_FLAG.file };
+  const poisonRecord = encodePoisonRequest({ ...range, policy: 2 });
+  later(file, IOC.poison, poisonRecord);
+  const [job] = fuse.outbox.failures;
+  expect(Buffer.from(job.record ?? [])).toEqual(Buffer.from(poisonRecord));
+  const unpoison = encodeUnpoisonRequest(range);
+  expect(ioctl(file, IOC.unpoison, unpoison).body.subarray(0, 24)).toEqual(
+    Buffer.from(unpoison).subarray(0, 24),
+  );
+  const report = encodeReportRequest({ kind: REPORT_KIND.info, a: 5, b: 6, id: 0, offset: 0 });
+  expect(ioctl(file, IOC.report, report).body.subarray(0, 24)).toEqual(Buffer.from(report).subarray(0, 24));
+});
+
+test('a refused request keeps no document, and nobody drives out what he may not read', () => {
+  later(file, IOC.poison, encodePoisonRequest({ offset: 4096, length: 4096, flags: 0, policy: 0 }));
+  const [{ report }] = fuse.outbox.failures;
+  fuse.vfs.storeReport(report, JSON.stringify({ text: 'x'.repeat(9000) }));
+  for (let i = 0; i < 200; i++) {
+    const bad = encodeReportRequest({ kind: REPORT_KIND.info, a: 0, b: 0, id: 0, offset: 1 });
+    expect(ioctl(file, IOC.report, bad, STRANGER).error).toBe(no('EINVAL'));
+    const stats = encodeReportRequest({ kind: REPORT_KIND.stats, a: 0, b: 0, id: 0, offset: 0 });
+    expect(ioctl(file, IOC.report, stats, STRANGER).error).toBe(0);
+  }
+  const mine = encodeReportRequest({ kind: 0, a: 0, b: 0, id: report, offset: 0 });
+  expect(ioctl(file, IOC.report, mine, OWNER).error).toBe(0);
+});
+
+test('where requests name no user, their thread does', () => {
+  const [nobody, rootThread, stranger] = [0xffff_ffff, 11, 12];
+  fuse.ids.set(rootThread, { uid: 0, gid: 0 }).set(stranger, { uid: STRANGER.uid, gid: STRANGER.uid });
+  const request = encodePoisonRequest({ offset: 4096, length: 4096, flags: 0, policy: 0 });
+  for (const pid of [stranger, 99]) {
+    expect(ioctl(file, IOC.poison, request, { uid: nobody, gid: nobody, pid }).error).toBe(no('EPERM'));
+  }
+  later(file, IOC.poison, request, { uid: nobody, gid: nobody, pid: rootThread });
+});
+
 test('sizes, handles and numbers are checked', () => {
   expect(ioctl(file, 0x5401, NONE).error).toBe(no('ENOTTY'));
   expect(ioctl({ ...file, fh: 99 }, IOC.cloneToken, NONE).error).toBe(no('EBADF'));
