@@ -122,6 +122,24 @@ describe('tools', () => {
       expect(execOk('xfs_io', '-r', '-c', 'fiemap 16384 4096', m.path('s'))).toMatch(/\[32\.\.39\]/);
     }));
 
+  it('fiemap of the attribute fork is EBADR: there is none', () =>
+    withMount({}, (m) => {
+      tool('xfs_io', ['-f', '-c', 'pwrite -q 0 4096', '-c', 'fsync', m.path('a')]);
+      tool('setfattr', ['-n', 'user.x', '-v', 'y', m.path('a')]);
+      expect(exec('xfs_io', '-r', '-c', 'fiemap -a', m.path('a')).stderr).toContain(
+        'Invalid request descriptor',
+      );
+    }));
+
+  it('dedupe into a file of a read-only mount is EROFS for that file', () =>
+    withMount({}, (m) => {
+      for (const name of ['a', 'b']) writeFileSync(m.path(name), Buffer.alloc(4096, 1));
+      mkdirSync(m.path('ro'));
+      const script = `mount --bind "$0" "$0/ro" && mount -o remount,bind,ro "$0/ro" &&
+        xfs_io -r -c "dedupe $0/a 0 0 4096" "$0/ro/b"`;
+      expect(exec('unshare', '-m', 'sh', '-c', script, m.dir).stderr).toContain('Read-only file system');
+    }));
+
   it('fsmap names the block device that the region is, else the filesystem', () =>
     withRegion({ size: '16M' }, async (m) => {
       m.mkfs();

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -174,6 +175,13 @@ int serve_clone_range(const struct target *target, const struct file *to, uint64
 	return clone_from(target, to, (int)range.src_fd, &ranges);
 }
 
+static bool is_read_only(const struct file *file)
+{
+	struct statvfs fs;
+
+	return fstatvfs(file->fd, &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0;
+}
+
 static bool may_dedupe(const struct target *target, const struct file *to)
 {
 	return file_writable(to) || target->fsuid == 0 || to->stat.st_uid == target->fsuid;
@@ -193,7 +201,8 @@ static int dedupe_descriptor(const struct target *target, const struct file *to)
 	if (!S_ISREG(to->stat.st_mode))
 		return -EPERM;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", to->fd);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	/* To append: an append-only file may be written to as well, for this right. */
+	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	return fd < 0 ? -EPERM : fd;
 }
 
@@ -210,10 +219,10 @@ static int limit_dedupe(const struct target *target, const struct ranges *ranges
 }
 
 /* The rest of vfs_dedupe_file_range_one(), through `fd`. */
-static int dedupe_by(const struct target *target, int fd, const struct rmapfs_clone_token *token,
-		     const struct ranges *ranges)
+static int dedupe_by(const struct target *target, int fd, const struct ranges *ranges)
 {
 	const struct file *to = ranges->to;
+	struct rmapfs_clone_token token;
 	uint64_t length = ranges->length;
 	int error;
 	struct rmapfs_dedupe request = {
@@ -228,19 +237,18 @@ static int dedupe_by(const struct target *target, int fd, const struct rmapfs_cl
 	error = limit_dedupe(target, ranges, &length);
 	if (error != 0)
 		return error;
-	error = file_write_back(to);
+	error = prepare(ranges->from, to, &token);
 	if (error != 0)
 		return error;
 	request.length = length;
-	memcpy(request.token, token->token, sizeof(request.token));
+	memcpy(request.token, token.token, sizeof(request.token));
 	error = target_ioctl(target, fd, RMAPFS_IOC_DEDUPE, &request, sizeof(request),
 			     file_blocks(ranges->from, length));
 	return error != 0 ? error : request.status;
 }
 
 /* vfs_dedupe_file_range_one(). Returns the status: 0, FILE_DEDUPE_RANGE_DIFFERS or a negative errno. */
-static int dedupe_one(const struct target *target, const struct rmapfs_clone_token *token,
-		      const struct ranges *ranges)
+static int dedupe_one(const struct target *target, const struct ranges *ranges)
 {
 	const struct file *to = ranges->to;
 	int status = check_area(ranges->dst_offset, ranges->length);
@@ -251,17 +259,19 @@ static int dedupe_one(const struct target *target, const struct rmapfs_clone_tok
 	/* Whether the caller may write to it is not asked there: others may, or nobody. */
 	if (to->is_foreign)
 		return may_dedupe(target, to) || (to->stat.st_mode & S_IWOTH) != 0 ? -EXDEV : -EPERM;
+	/* A descriptor that is open for writing is on no mount that is read-only. */
+	if (!file_writable(to) && is_read_only(to))
+		return -EROFS;
 	fd = dedupe_descriptor(target, to);
 	if (fd < 0)
 		return fd;
-	status = dedupe_by(target, fd, token, ranges);
+	status = dedupe_by(target, fd, ranges);
 	if (fd != to->fd)
 		close(fd);
 	return status;
 }
 
-static void dedupe_into(const struct target *target, const struct rmapfs_clone_token *token,
-			struct ranges *ranges, struct file_dedupe_range_info *info)
+static void dedupe_into(const struct target *target, struct ranges *ranges, struct file_dedupe_range_info *info)
 {
 	struct file to;
 	int error = file_open(target, (int)info->dest_fd, &to);
@@ -272,7 +282,7 @@ static void dedupe_into(const struct target *target, const struct rmapfs_clone_t
 	}
 	ranges->to = &to;
 	ranges->dst_offset = info->dest_offset;
-	info->status = info->reserved != 0 ? -EINVAL : dedupe_one(target, token, ranges);
+	info->status = info->reserved != 0 ? -EINVAL : dedupe_one(target, ranges);
 	if (info->status == FILE_DEDUPE_RANGE_SAME)
 		info->bytes_deduped = ranges->length;
 	file_close(&to);
@@ -306,7 +316,6 @@ int serve_dedupe(const struct target *target, const struct file *from, uint64_t 
 		struct file_dedupe_range request;
 		char bytes[BLOCK];
 	} u;
-	struct rmapfs_clone_token token;
 	struct ranges ranges = { .from = from };
 	size_t size;
 	int error = target_read(target, argument, &u, sizeof(u.request));
@@ -323,8 +332,6 @@ int serve_dedupe(const struct target *target, const struct file *from, uint64_t 
 	if (sizeof(u.request) + u.request.dest_count * sizeof(u.request.info[0]) != size)
 		return -EINVAL;
 	error = check_dedupe(from, &u.request);
-	if (error == 0 && u.request.dest_count > 0)
-		error = prepare(from, from, &token);
 	if (error != 0)
 		return error;
 	ranges.src_offset = u.request.src_offset;
@@ -334,6 +341,6 @@ int serve_dedupe(const struct target *target, const struct file *from, uint64_t 
 		u.request.info[i].status = FILE_DEDUPE_RANGE_SAME;
 	}
 	for (unsigned i = 0; i < u.request.dest_count && target_valid(target); i++)
-		dedupe_into(target, &token, &ranges, &u.request.info[i]);
+		dedupe_into(target, &ranges, &u.request.info[i]);
 	return target_write(target, argument, &u, size);
 }

@@ -14,7 +14,8 @@
 #define BLOCK 4096ULL
 /* s_maxbytes of a FUSE filesystem. */
 #define FILE_BYTES_MAX ((uint64_t)INT64_MAX)
-#define FLAGS_KNOWN (FIEMAP_FLAG_SYNC | FIEMAP_FLAG_XATTR)
+/* Extended attributes lie in a tree of the filesystem: there is no attribute fork to map (EBADR, as from btrfs). */
+#define FLAGS_KNOWN FIEMAP_FLAG_SYNC
 #define COUNT_MAX (UINT32_MAX / sizeof(struct fiemap_extent))
 struct answer {
 	struct array extents;
@@ -139,10 +140,8 @@ int serve_fiemap(const struct target *target, const struct file *file, uint64_t 
 	} else if ((request.fm_flags & FIEMAP_FLAG_SYNC) != 0) {
 		error = file_write_back(file);
 	}
-	if (error == 0 && (request.fm_flags & FIEMAP_FLAG_XATTR) == 0) {
-		/* Extended attributes lie in a tree of the filesystem: an attribute fork has no extents. */
+	if (error == 0)
 		error = walk(file, request.fm_start, request.fm_start + request.fm_length, &answer);
-	}
 	request.fm_mapped_extents = answer.mapped;
 	written = target_write(target, argument, &request, sizeof(request));
 	return written != 0 ? written : error;

@@ -202,9 +202,43 @@ const TWO = [
   'chmod dst 644',
 ];
 
+const CALLERS = ['user 0', 'user 1000', 'user 1001'];
+
+/**
+ * The rights of a destination, which belongs to 1000: each caller, on a descriptor that was opened before the file got
+ * its flags. `mode` is that of the file.
+ */
+function rightsScript(flags: string, opened: string, mode: string): string[] {
+  const calls = [
+    'dedupe @0 0 @1 0 4096',
+    'dedupe @0 0 @1 0 0',
+    'dedupe @0 0 @1 1 4096',
+    'clone @0 0 @1 0 4096',
+  ];
+  return [
+    ...[...TWO, 'chown dst 1000 1000', `chmod dst ${mode}`, 'open @0 src r', `open @1 dst ${opened}`],
+    ...[`flags dst ${flags}`, `flags src ${flags}`],
+    ...CALLERS.flatMap((caller) => [caller, ...calls, 'look dst']),
+    ...['user 0', 'flags dst -', 'flags src -', 'map dst', 'look dst', 'look src'],
+  ];
+}
+
+const RIGHTS = ['-', 'i', 'a', 'ia'].flatMap((flags) =>
+  ['r', 'w', 'u', 'ua', 'p'].flatMap((opened) =>
+    ['600', '646', '6777'].map(
+      (mode) =>
+        [
+          `rights: flags ${flags}, opened ${opened}, mode ${mode}`,
+          rightsScript(flags, opened, mode),
+        ] as const,
+    ),
+  ),
+);
+
 /** Each call as a case by itself, and those that need more than two open files. */
 export const ARGUMENT_CASES: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(CALLS.map((call) => [nameOf(call), scriptOf(call)])),
+  ...Object.fromEntries(RIGHTS),
   'dedupe: the reserved field is not 0': [...TWO, 'dedupe src 0 dst 0 4096 1'],
   'copy: flags are not 0': [...TWO, 'copy src 0 dst 0 4096 1'],
   "dedupe: another user's file": [

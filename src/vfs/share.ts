@@ -62,7 +62,8 @@ export function clone(c: VfsContext, call: IoctlCall): IoctlResult {
   }
   requireRegular(c, destination);
   const source = sourceOf(c, request).inode;
-  refuseFixed(c, destination, 'clone', true);
+  // An append-only file is one that a clone may go into: generic_remap_file_range_prep() asks for immutable ones only.
+  refuseFixed(c, destination, 'clone', false);
   const caller = withoutFsetid(c, call);
   c.layouts.start({
     unique: call.unique,
@@ -98,15 +99,19 @@ export function dedupe(c: VfsContext, call: IoctlCall): IoctlResult {
   }
   requireRegular(c, destination);
   const source = sourceOf(c, request).inode;
-  refuseFixed(c, destination, 'dedupe', true);
   const record = Buffer.from(call.input);
+  // A length of 0 is 0 bytes here, not "to the end", and those are the same in every file.
+  if (request.length === 0) {
+    call.output.set(encodeDedupeAnswer(record, { bytesDeduped: 0, status: 0 }));
+    return 'done';
+  }
+  refuseFixed(c, destination, 'dedupe', false);
   c.layouts.start({
     unique: call.unique,
     tid: call.pid,
     source,
     destination,
-    // A length of 0 is 0 bytes here, not "to the end".
-    ranges: request.length === 0 ? [] : rangesOf(c, source, destination, request),
+    ranges: rangesOf(c, source, destination, request),
     run: () => encodeDedupeAnswer(record, dedupeAnswer(c, source, destination, request)),
   });
   return 'later';
@@ -118,7 +123,6 @@ function dedupeAnswer(
   destination: Inode,
   request: CloneRequest,
 ): { bytesDeduped: number; status: number } {
-  if (request.length === 0) return { bytesDeduped: 0, status: 0 };
   try {
     const { srcOffset, dstOffset, length } = request;
     const bytes = c.engine.dedupeRange(source.ino, srcOffset, destination.ino, dstOffset, length);
