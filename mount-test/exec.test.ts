@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { helper } from './support/compile.js';
@@ -173,6 +173,22 @@ describe('tools', () => {
 });
 
 describe('callers', () => {
+  it('set-group-ID stays for members of the group, whatever groups the supervisor has', () =>
+    withMount({}, (m) => {
+      makeData(m);
+      chmodSync(m.dir, 0o777);
+      const modes = ['--groups=4711', '--clear-groups'].map((groups) => {
+        const file = m.path(`b${groups}`);
+        writeFileSync(file, '');
+        chownSync(file, 0, 4711);
+        chmodSync(file, 0o2666);
+        const as = ['setpriv', '--reuid=65534', '--regid=65534', groups, '--inh-caps=-all'];
+        execOk(...as, 'xfs_io', '-c', `reflink ${m.path('a')}`, file);
+        return statSync(file).mode & 0o7777;
+      });
+      expect(modes).toEqual([0o2666, 0o666]);
+    }));
+
   it('threads clone at the same time', () =>
     withMount({}, (m) => {
       makeData(m);

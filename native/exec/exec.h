@@ -108,6 +108,8 @@ struct target {
 
 /* target.c. All return 0 (or a descriptor) or a negative errno. */
 int target_open(struct target *target, const struct call *call);
+/* Fills in the supplementary groups, `max` at most, and returns their count. */
+int target_groups(const struct target *target, gid_t *groups, size_t max);
 void target_close(struct target *target);
 /* Whether the thread still waits: what was read from it before is its own. */
 bool target_valid(const struct target *target);

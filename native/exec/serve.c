@@ -6,9 +6,13 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/fsmap.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Supplementary groups of a caller that are looked at. */
+#define GROUPS_MAX 2048
 
 static int dispatch(const struct target *target, const struct file *file, const struct seccomp_data *call)
 {
@@ -32,24 +36,47 @@ static int dispatch(const struct target *target, const struct file *file, const 
 	}
 }
 
-/* The mount is asked in the name of the caller: su(1) below a supervisor of root is another user. */
-static int dispatch_as(const struct target *target, const struct file *file, const struct seccomp_data *call)
+/* Raw calls: this thread only. */
+static int set_groups(const gid_t *groups, int count)
+{
+	return (int)syscall(SYS_setgroups, (size_t)count, groups);
+}
+
+static int dispatch_with_ids(const struct target *target, const struct file *file, const struct seccomp_data *call)
 {
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
-	int result;
+	int result = LET_PASS;
 
-	if (target->fsuid == uid && target->fsgid == gid)
-		return dispatch(target, file, call);
-	/* Raw calls: this thread only. They do not tell of a failure: the answer is the id before. */
+	/* They do not tell of a failure: the answer is the id before. */
 	(void)syscall(SYS_setfsgid, target->fsgid);
 	(void)syscall(SYS_setfsuid, target->fsuid);
-	if ((uid_t)syscall(SYS_setfsuid, -1) == target->fsuid)
+	if ((uid_t)syscall(SYS_setfsuid, -1) == target->fsuid && (gid_t)syscall(SYS_setfsgid, -1) == target->fsgid)
 		result = dispatch(target, file, call);
-	else
-		result = LET_PASS;
 	(void)syscall(SYS_setfsuid, uid);
 	(void)syscall(SYS_setfsgid, gid);
+	return result;
+}
+
+/*
+ * The mount is asked in the name of the caller, with its groups: su(1) below a supervisor of root is another user, and
+ * set-group-ID of a file stays for members of its group.
+ */
+static int dispatch_as(const struct target *target, const struct file *file, const struct seccomp_data *call)
+{
+	gid_t own[GROUPS_MAX], groups[GROUPS_MAX];
+	int own_count = getgroups(GROUPS_MAX, own);
+	int count = target_groups(target, groups, GROUPS_MAX);
+	int result;
+
+	if (own_count < 0 || count < 0)
+		return LET_PASS;
+	if (count == own_count && memcmp(groups, own, (size_t)count * sizeof(own[0])) == 0)
+		return dispatch_with_ids(target, file, call);
+	if (set_groups(groups, count) != 0)
+		return LET_PASS;
+	result = dispatch_with_ids(target, file, call);
+	(void)set_groups(own, own_count);
 	return result;
 }
 

@@ -15,7 +15,8 @@
 
 /* Linux 6.9: a descriptor of one thread, which may have a descriptor table of its own. */
 #define PIDFD_OF_THREAD O_EXCL
-#define STATUS_BYTES_MAX 4096
+/* Some thousand groups have room in it. */
+#define STATUS_BYTES_MAX (32 << 10)
 
 /* The number after `key` in the text of /proc/PID/status; `skip` numbers before it are passed over. */
 static int status_number(const char *text, const char *key, int skip, unsigned *out)
@@ -55,6 +56,31 @@ static int read_status(pid_t tid, char *text, size_t size)
 		return -EIO;
 	text[length] = '\0';
 	return 0;
+}
+
+int target_groups(const struct target *target, gid_t *groups, size_t max)
+{
+	char text[STATUS_BYTES_MAX];
+	const char *at;
+	char *end;
+	size_t count = 0;
+	int error = read_status(target->tid, text, sizeof(text));
+
+	if (error != 0)
+		return error;
+	at = strstr(text, "\nGroups:");
+	if (at == NULL || !target_valid(target))
+		return -ESRCH;
+	/* A number that is followed by nothing may be cut; one that is left out is a right that is not used. */
+	for (at += strlen("\nGroups:"); count < max; at = end) {
+		while (*at == ' ' || *at == '\t')
+			at++;
+		groups[count] = (gid_t)strtoul(at, &end, 10);
+		if (*at == '\n' || end == at || *end == '\0')
+			break;
+		count++;
+	}
+	return (int)count;
 }
 
 int target_open(struct target *target, const struct call *call)
