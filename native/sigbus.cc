@@ -23,6 +23,8 @@ const char* ResultName(SigbusResult result) {
   switch (result) {
     case SigbusResult::kDelivered:
       return "delivered";
+    case SigbusResult::kAwaited:
+      return "awaited";
     case SigbusResult::kBlocked:
       return "blocked";
     case SigbusResult::kNoStop:
@@ -32,7 +34,7 @@ const char* ResultName(SigbusResult result) {
   return "no-stop";
 }
 
-// deliverSigbus(pid, tid, code, address, lsb, waitMs, startTicks) -> "delivered" | "blocked" | "no-stop"
+// deliverSigbus(pid, tid, code, address, lsb, waitMs, startTicks) -> "delivered" | "awaited" | "blocked" | "no-stop"
 Napi::Value DeliverSigbusJs(const Napi::CallbackInfo& info) {
   const char* name = "deliverSigbus";
   SigbusRequest request;

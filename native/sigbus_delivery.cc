@@ -2,10 +2,13 @@
 
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <memory>
 
 #include "proc_status.h"
 #include "thread_wake.h"
@@ -25,6 +28,22 @@ SigbusOutcome Failed(int err, const char* syscall) { return {SigbusResult::kFail
 
 int SendSigbus(const SigbusRequest& request) {
   return syscall(SYS_tgkill, request.pid, request.tid, SIGBUS) == 0 ? 0 : errno;
+}
+
+// Whether the thread sits in sigwaitinfo(2) or sigtimedwait(2) for SIGBUS. The kernel unblocks what is waited for while
+// the thread sleeps, and the wait takes the signal without a stop: a tracer would wait in vain.
+bool AwaitsSigbus(const SigbusRequest& request) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", request.pid, request.tid);
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path, "re"), std::fclose);
+  long number = -1;
+  unsigned long set_address = 0;
+  if (file == nullptr || std::fscanf(file.get(), "%ld %lx", &number, &set_address) != 2) return false;
+  if (number != SYS_rt_sigtimedwait) return false;
+  uint64_t set = 0;
+  const iovec ours = {&set, sizeof set};
+  const iovec theirs = {reinterpret_cast<void*>(set_address), sizeof set};
+  return process_vm_readv(request.pid, &ours, 1, &theirs, 1, 0) == sizeof set && (set & kSigbusBit) != 0;
 }
 
 // Whether the thread can still be expected to stop: not while it waits in the kernel for something else (state D).
@@ -75,6 +94,10 @@ SigbusOutcome DeliverSigbus(const SigbusRequest& request) {
   const ThreadStatus status = ReadThreadStatus(request.pid, request.tid);
   if (HasEnded(status)) return Failed(ESRCH, "tgkill");
   if (request.start_ticks != 0 && ReadStartTicks(request.pid) != request.start_ticks) return Failed(ESRCH, "tgkill");
+  if (AwaitsSigbus(request)) {
+    const int sent = SendSigbus(request);
+    return sent == 0 ? SigbusOutcome{SigbusResult::kAwaited, 0, "tgkill"} : Failed(sent, "tgkill");
+  }
   if ((status.blocked & kSigbusBit) == 0) return Trace(request, request.wait_ms);
   // A running handler of SIGBUS blocks it too, and ends soon: only a lasting block is answered as such.
   const SigbusOutcome outcome = Trace(request, std::min(request.wait_ms, kBlockedWaitMs));

@@ -19,6 +19,7 @@ struct SigbusRequest {
 
 enum class SigbusResult {
   kDelivered,  // with the siginfo asked for
+  kAwaited,    // the thread waits for SIGBUS (sigwaitinfo(2)) and took it, as a plain signal
   kBlocked,    // SIGBUS is blocked in the thread: it is pending there, as a plain signal
   kNoStop,     // the thread did not come to a stop in time: SIGBUS is pending there, as a plain signal
   kFailed,     // nothing was sent; see err and syscall

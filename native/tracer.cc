@@ -44,6 +44,8 @@ constexpr int kRunnableWaitMs = 10000;
 // The same for the tracer itself, until it has seized the thread.
 constexpr int kSeizeWaitMs = 2000;
 constexpr int kLookEveryMs = 20;
+constexpr int kSeizeTries = 10;
+constexpr std::chrono::microseconds kSeizeAgain{200};
 
 struct Claims {
   std::mutex mutex;
@@ -85,8 +87,13 @@ class Tracer {
   explicit Tracer(Shared& shared) : shared_(shared), task_(shared.task) {}
 
   TraceOutcome Run() {
-    if (ptrace(PTRACE_SEIZE, task_.tid, nullptr, nullptr) != 0) {
-      const int err = errno;
+    int err = Seize();
+    // The tracer before this one lets go of its claim just before it detaches.
+    for (int tries = 0; err == EPERM && tries < kSeizeTries; tries++) {
+      std::this_thread::sleep_for(kSeizeAgain);
+      err = Seize();
+    }
+    if (err != 0) {
       return Failed(err == EPERM && HasEnded(ReadThreadStatus(task_.pid, task_.tid)) ? ESRCH : err, "ptrace");
     }
     {
@@ -96,12 +103,14 @@ class Tracer {
     }
     // From here on the pid cannot be reused, because a traced thread is not reaped without us.
     if (!IsSameProcess(task_)) return Failed(ESRCH, "ptrace");
-    const int err = task_.seized();
-    if (err != 0) return Failed(err, "tgkill");
+    const int sent = task_.seized();
+    if (sent != 0) return Failed(sent, "tgkill");
     return AwaitStop();
   }
 
  private:
+  int Seize() { return ptrace(PTRACE_SEIZE, task_.tid, nullptr, nullptr) == 0 ? 0 : errno; }
+
   TraceOutcome AwaitStop() {
     for (;;) {
       // Read before the wait, so that a stop that came in the meantime is still looked at once.
@@ -133,6 +142,8 @@ class Tracer {
   TraceOutcome Replace(siginfo_t* info) {
     const bool set = ptrace(PTRACE_SETSIGINFO, task_.tid, nullptr, info) == 0;
     const int set_err = errno;
+    // Before the thread runs: it may touch bad memory again at once, and that fault is answered by a tracer of its own.
+    if (task_.claim != nullptr) task_.claim->Release();
     if (ptrace(PTRACE_DETACH, task_.tid, nullptr, Word(SIGBUS)) != 0) return Failed(errno, "ptrace");
     if (!set) return {TraceResult::kNoStop, set_err, "ptrace"};
     return {TraceResult::kDelivered, 0, "ptrace"};
@@ -190,15 +201,17 @@ ThreadClaim ClaimThread(pid_t tid, int wait_ms) {
   const auto is_free = [&] { return all.tids.count(tid) == 0; };
   if (!all.released.wait_for(lock, std::chrono::milliseconds(wait_ms), is_free)) return nullptr;
   all.tids.insert(tid);
-  return ThreadClaim(new pid_t(tid), [](const pid_t* claimed) {
-    Claims& claims = AllClaims();
-    {
-      const std::lock_guard<std::mutex> guard(claims.mutex);
-      claims.tids.erase(*claimed);
-    }
-    claims.released.notify_all();
-    delete claimed;
-  });
+  return std::make_shared<HeldThread>(tid);
+}
+
+void HeldThread::Release() {
+  if (!held_.exchange(false)) return;
+  Claims& claims = AllClaims();
+  {
+    const std::lock_guard<std::mutex> guard(claims.mutex);
+    claims.tids.erase(tid_);
+  }
+  claims.released.notify_all();
 }
 
 void BlockAllButWake() {

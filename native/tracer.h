@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,7 +13,21 @@ namespace rmapfs {
 
 // The right to trace a thread, within this process: ptrace(2) has one tracer for each, and two of ours can meet there.
 // Released when the last copy goes.
-using ThreadClaim = std::shared_ptr<const pid_t>;
+class HeldThread {
+ public:
+  explicit HeldThread(pid_t tid) : tid_(tid) {}
+  HeldThread(const HeldThread&) = delete;
+  HeldThread& operator=(const HeldThread&) = delete;
+  ~HeldThread() { Release(); }
+
+  // Lets the next one have the thread. Repeated calls do nothing.
+  void Release();
+
+ private:
+  const pid_t tid_;
+  std::atomic<bool> held_{true};
+};
+using ThreadClaim = std::shared_ptr<HeldThread>;
 
 // Null when somebody else has the thread for `wait_ms` milliseconds more (0: does not wait).
 ThreadClaim ClaimThread(pid_t tid, int wait_ms);

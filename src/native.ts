@@ -18,8 +18,8 @@ export interface NativeError extends Error {
 export interface SigbusDelivery {
   /** 'ptrace': with the code and address asked for. 'kill': a plain signal, code SI_TKILL, no address. */
   means: 'ptrace' | 'kill';
-  /** 'blocked' and 'no-stop': the signal is pending in the thread. */
-  result: 'delivered' | 'blocked' | 'no-stop';
+  /** 'awaited': the thread took it by sigwaitinfo(2). 'blocked' and 'no-stop': the signal is pending in the thread. */
+  result: 'delivered' | 'awaited' | 'blocked' | 'no-stop';
 }
 
 export type CacheFlushKind = 'clwb' | 'clflushopt' | 'clflush' | 'dc cvap' | 'none';

@@ -15,7 +15,7 @@ export type SignalOutcome = 'delivered' | 'ended' | { errno: string };
  * How a SIGBUS with an address went. "blocked" and "stuck": a signal without an address waits in the process
  * until it unblocks SIGBUS, or comes back from a wait in the kernel that cannot be interrupted.
  */
-export type SigbusOutcome = SignalOutcome | 'blocked' | 'stuck';
+export type SigbusOutcome = SignalOutcome | 'awaited' | 'blocked' | 'stuck';
 
 /** What a SIGBUS of a memory failure says, and whom it is for. */
 export interface Sigbus {
@@ -124,6 +124,7 @@ class Killer {
       return { signal: 'SIGBUS', code: 'BUS_MCEERR_AO', means: 'ptrace', result: outcome };
     }
     const pending = { signal: 'SIGBUS', code: 'SI_TKILL', means: 'kill' } as const;
+    if (outcome === 'awaited') return { ...pending, result: 'delivered' };
     if (outcome === 'blocked') return { ...pending, result: 'pending: the process blocks SIGBUS' };
     if (outcome === 'stuck') return { ...pending, result: 'pending: the process waits in the kernel' };
     debug('pid %d: no siginfo by ptrace (%s)', pid, outcome.errno);

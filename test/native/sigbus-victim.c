@@ -12,6 +12,8 @@
  *   vfork     it waits, deaf to signals, for a child that ends after a byte on standard input
  *   fault=P   a second thread, which is meant, touches a page past the end of a file after each byte from the FIFO P;
  *             a byte "n": it touches nothing
+ *   await     the thread that is meant is a second one; it takes SIGBUS by sigwaitinfo(2), again and again, and prints
+ *             "taken CODE" each time
  *   exec      on SIGUSR2 executes itself again with the mode "handle"
  */
 #define _GNU_SOURCE
@@ -161,6 +163,21 @@ static void wait_deaf(void)
 		_exit(read(0, &byte, 1) == 1 ? 0 : 5);
 }
 
+static void *take_on(void *unused)
+{
+	char line[64];
+	sigset_t set;
+	siginfo_t info;
+
+	(void)unused;
+	sigemptyset(&set);
+	sigaddset(&set, SIGBUS);
+	ready();
+	while (sigwaitinfo(&set, &info) == SIGBUS)
+		say(line, snprintf(line, sizeof line, "taken %d\n", info.si_code));
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	void *(*body)(void *) = NULL;
@@ -178,6 +195,8 @@ int main(int argc, char **argv)
 			body = sleep_on;
 		else if (!strcmp(argv[i], "busy"))
 			body = be_busy;
+		else if (!strcmp(argv[i], "await"))
+			block_sigbus(SIG_BLOCK), body = take_on;
 		else if (!strcmp(argv[i], "other"))
 			handle(SIGUSR1, on_other), handle(SIGILL, on_other);
 		else if (!strcmp(argv[i], "exec"))

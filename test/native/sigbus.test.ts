@@ -116,6 +116,17 @@ const DELIVERER = `
 
 const BY_PTRACE = { means: 'ptrace', result: 'delivered' };
 
+test('a thread that waits for SIGBUS takes it at once, as a plain signal, and nobody waits for a stop', async () => {
+  const victim = await Victim.start('await');
+  for (let n = 1; n <= 3; n++) {
+    await victim.until(() => victim.state === 'S');
+    expect(deliver(victim, BUS_MCEERR_AO, ADDRESS, 60_000).result).toBe('awaited');
+    await victim.until(() => victim.lines.length === 1 + n);
+    // SI_USER, which glibc makes of SI_TKILL.
+    expect(victim.lines[n]).toBe('taken 0');
+  }
+});
+
 describe('a handler sees the siginfo asked for', () => {
   test.each([
     ['action optional', 5, ADDRESS, '0x7f1234567000'],
